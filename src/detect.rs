@@ -1,0 +1,252 @@
+//! Decides how strange a point is, from the points before it.
+//!
+//! ```text
+//!  Point ─▶ channels ─▶ scores ─▶ calibrators ─▶ nats ─▶ fusion ─▶ surprise ─▶ line? ─▶ Verdict
+//!              ▲                       ▲                                │
+//!              └── learn ──────────────┴─────── admission ◀─────────────┘
+//! ```
+//!
+//! A *channel* knows one way of being strange and returns a raw score a field; a calibrator says how rare such a
+//! score has been lately, so that channels compare; fusion makes one surprise of them, again -ln of a share of
+//! events; the line follows the operator's budget. Only then the event teaches, if the guard admits it: a verdict
+//! never knows its own event. State is one lane's and a function of its earlier points and the settings alone, and
+//! bounded whatever comes. It must never see a label, a clock or another lane.
+
+use std::sync::Arc;
+
+use crate::flow::{ChannelSurprise, Evidence, Point, Schema, Time, Traced, Verdict};
+
+mod admission;
+mod channel;
+mod fuse;
+mod gain;
+mod lru;
+mod surprise;
+mod threshold;
+mod window;
+
+use admission::{Admission, Guard};
+use channel::Channel;
+use fuse::Fusion;
+use threshold::Threshold;
+
+/// How many alerts the operator wants.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Budget {
+    /// One incident in so many events.
+    Events(f64),
+    /// So many incidents in a span of event time.
+    Rate {
+        /// Incidents.
+        count: f64,
+        /// In how many milliseconds.
+        span_ms: f64,
+    },
+}
+
+/// What the detector needs to know; checked when made.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Events the sliding window of embeddings holds.
+    pub window_events: usize,
+    /// Distinct texts it holds at most, for each text field.
+    pub window_texts: usize,
+    /// Weight of neighbours asked.
+    pub neighbours: f64,
+    /// Events judged before the first alert; until then every event teaches.
+    pub warmup_events: u64,
+    /// Scores that a calibrator remembers; at least 256.
+    pub calibration_events: usize,
+    /// Half-life of decayed counts, in events.
+    pub half_life_events: f64,
+    /// Share of events, the strangest, that do not teach; up to a half.
+    pub guard: f64,
+    /// Exponent of the power mean that fuses channels, 1 (their sum) to 16 (nearly their maximum).
+    pub fusion_power: f64,
+    /// Distinct keys remembered by each channel in context, and values or combinations by each of its tables.
+    pub keys_max: usize,
+    /// How many alerts the operator wants.
+    pub budget: Budget,
+}
+
+/// How much a detector holds and where it stands, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Gauges {
+    /// Events judged.
+    pub seen: u64,
+    /// Distinct texts in the windows of embeddings.
+    pub rows: usize,
+    /// Keys, values and combinations counted.
+    pub keys: usize,
+    /// How many of those were forgotten for want of room.
+    pub evicted: u64,
+    /// The surprise to exceed, in nats.
+    pub threshold: f64,
+    /// Shapes of strange events that have become normal.
+    pub promoted: u64,
+}
+
+/// Judges the points of one lane.
+#[derive(Debug)]
+pub struct Detector {
+    settings: Settings,
+    seen: u64,
+    channels: Vec<Watch>,
+    scores: Vec<Option<f64>>,
+    fusion: Fusion,
+    threshold: Threshold,
+    guard: Guard,
+    /// Whether the verdict last given could raise an alert.
+    warm: bool,
+}
+
+impl Detector {
+    /// A detector that has seen nothing, for events of that schema.
+    #[expect(clippy::needless_pass_by_value, reason = "a lane hands its schema over")]
+    pub fn new(settings: Settings, schema: Arc<Schema>) -> Self {
+        let channels: Vec<Watch> = channels(&settings, &schema).into_iter().map(Watch::new).collect();
+        let fields = channels.iter().map(|watch| watch.fields.len());
+        Self {
+            seen: 0,
+            fusion: Fusion::new(settings.fusion_power, settings.calibration_events, fields),
+            threshold: Threshold::new(settings.budget),
+            guard: Guard::new(settings.guard),
+            scores: Vec::new(),
+            warm: false,
+            channels,
+            settings,
+        }
+    }
+
+    /// Scores a point against the points before it, then learns from it if the guard admits it. Takes any point,
+    /// also one that does not fit the schema: what is missing is not strange.
+    pub fn judge(&mut self, point: &Traced<Point>) -> Verdict {
+        self.score(point);
+        let surprise = self.fusion.judge(&self.scores);
+        let seen = self.seen;
+        self.seen += 1;
+        self.warm = seen >= self.settings.warmup_events;
+        let mut verdict = Verdict {
+            surprise,
+            threshold: self.threshold.line(),
+            channels: self.entries(),
+            admitted: true,
+            seen,
+            warm: self.warm,
+            evidence: None,
+        };
+        if verdict.is_anomaly() {
+            verdict.evidence = Some(self.explain(point));
+        }
+        verdict.admitted = self.learn(point, seen, surprise).teaches_channels();
+        verdict
+    }
+
+    /// Tells the budget what became of the verdict last given: whether it opened an incident (rather than being
+    /// normal or one more event of an incident already open).
+    pub fn settle(&mut self, time: Time, opened: bool) {
+        self.threshold.settle(time, opened, self.warm);
+    }
+
+    /// How much it holds and where it stands.
+    pub fn gauges(&self) -> Gauges {
+        let held = || self.channels.iter().map(|watch| watch.channel.held());
+        Gauges {
+            seen: self.seen,
+            rows: held().map(|held| held.rows).sum(),
+            keys: held().map(|held| held.keys).sum(),
+            evicted: held().map(|held| held.evicted).sum(),
+            threshold: self.threshold.line(),
+            promoted: self.guard.promoted(),
+        }
+    }
+
+    fn score(&mut self, point: &Traced<Point>) {
+        self.scores.clear();
+        let mut end = 0;
+        for watch in &mut self.channels {
+            watch.channel.score(point, &mut self.scores);
+            end += watch.fields.len();
+            debug_assert_eq!(self.scores.len(), end, "{} gives one score a field", watch.channel.name());
+            // Should a channel break its word, the scores of the others stay in their places.
+            self.scores.resize(end, None);
+        }
+    }
+
+    fn entries(&self) -> Vec<ChannelSurprise> {
+        let fields = self.channels.iter().flat_map(|watch| {
+            let channel = watch.channel.name();
+            watch.fields.iter().map(move |field| (channel, field))
+        });
+        let entries = fields.zip(self.fusion.entries()).map(|((channel, field), (score, surprise))| {
+            ChannelSurprise { channel, field: field.clone(), score: score.unwrap_or(0.0), surprise }
+        });
+        entries.collect()
+    }
+
+    fn explain(&self, point: &Traced<Point>) -> Evidence {
+        let places =
+            self.channels.iter().flat_map(|watch| (0..watch.fields.len()).map(move |at| (watch, at)));
+        let mut strongest: Vec<_> =
+            places.zip(self.fusion.entries()).map(|(place, (_, nats))| (nats, place)).collect();
+        strongest.retain(|&(nats, _)| nats >= REASON_MIN);
+        // Stable: of equals the first channel speaks first.
+        strongest.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        let mut evidence = Evidence::default();
+        for (_, (watch, at)) in strongest.into_iter().take(REASONS) {
+            watch.channel.explain(point, at, &mut evidence);
+        }
+        evidence.reasons.truncate(REASONS);
+        evidence
+    }
+
+    fn learn(&mut self, point: &Traced<Point>, event: u64, surprise: f64) -> Admission {
+        let admission = if self.warm {
+            self.guard.decide(event, surprise, &point.value.sample)
+        } else {
+            Admission::Admitted
+        };
+        if admission.teaches_calibrators() {
+            self.fusion.learn();
+        }
+        for watch in &mut self.channels {
+            if admission.teaches_channels() {
+                watch.channel.learn(point);
+            } else {
+                watch.channel.skip();
+            }
+        }
+        admission
+    }
+}
+
+/// Reasons an alert gives at most.
+const REASONS: usize = 5;
+/// Surprise in nats below which a field is no reason: one event in three is as strange.
+const REASON_MIN: f64 = 1.0;
+
+/// A channel and the fields it watches.
+#[derive(Debug)]
+struct Watch {
+    channel: Box<dyn Channel>,
+    fields: Vec<Arc<str>>,
+}
+
+impl Watch {
+    fn new(channel: Box<dyn Channel>) -> Self {
+        Self { fields: channel.fields(), channel }
+    }
+}
+
+/// Every way of being strange that the schema gives fields for, in the order of verdicts.
+fn channels(settings: &Settings, schema: &Schema) -> Vec<Box<dyn Channel>> {
+    let all: [Box<dyn Channel>; 2] = [
+        Box::new(channel::numeric::Numeric::new(settings.keys_max, schema)),
+        Box::new(channel::categorical::Categorical::new(
+            settings.half_life_events,
+            settings.keys_max,
+            schema,
+        )),
+    ];
+    all.into_iter().filter(|channel| !channel.fields().is_empty()).collect()
+}

@@ -1,0 +1,56 @@
+//! One file for each way of being strange, all behind one trait.
+//!
+//! A channel holds what is normal for the fields it watches and gives each event a raw score in a unit of its own;
+//! the calibrator makes the units comparable. So a new way of being strange is one new file and one line where
+//! channels are listed. A channel must never see a label, a clock or another channel.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::flow::{Evidence, Point, Traced};
+
+pub(crate) mod categorical;
+pub(crate) mod density;
+pub(crate) mod numeric;
+pub(crate) mod text;
+
+/// One way of being strange.
+pub(crate) trait Channel: Debug + Send {
+    /// Its name in alerts and metrics: "density", "text", "numeric", "categorical".
+    fn name(&self) -> &'static str;
+
+    /// Raw scores, one entry a field it watches (`None` where the field is missing or nothing can be said yet),
+    /// appended in the fixed order of `fields()`. Never NaN, never infinite.
+    ///
+    /// Called once an event, before `learn`. `&mut self` so that work done for scoring can be kept for learning.
+    fn score(&mut self, point: &Traced<Point>, scores: &mut Vec<Option<f64>>);
+
+    /// Pointers of the fields, in the order of scores.
+    fn fields(&self) -> Vec<Arc<str>>;
+
+    /// Takes the event last scored into what is normal. Called only if the guard admits the event.
+    fn learn(&mut self, point: &Traced<Point>);
+
+    /// Time passes for an event that was not learned too (decay), if the channel cares. Called instead of `learn`.
+    fn skip(&mut self) {}
+
+    /// Why the event last scored is strange in field number `field` of `fields()`: reasons and, for density,
+    /// neighbours. Only asked for alerts, after `score` and before `learn` or `skip`.
+    fn explain(&self, point: &Traced<Point>, field: usize, evidence: &mut Evidence);
+
+    /// What it holds, for metrics.
+    fn held(&self) -> Held {
+        Held::default()
+    }
+}
+
+/// How much a channel holds, for metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Held {
+    /// Rows of embeddings.
+    pub(crate) rows: usize,
+    /// Keys, values and combinations counted.
+    pub(crate) keys: usize,
+    /// How many of those were forgotten for want of room.
+    pub(crate) evicted: u64,
+}

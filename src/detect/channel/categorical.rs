@@ -1,0 +1,411 @@
+//! A value seldom seen: among all events lately, and together with the event's other values.
+//!
+//! The plain score is -ln p(v) under decayed counts with half a count added to each value held and to one not yet
+//! seen (Krichevsky & Trofimov, "The performance of universal encoding", IEEE Trans. Inf. Theory 1981). Beside it
+//! stands -ln p(v | c) for each context c, another category or a key, shrunk towards p(v) as if that had been seen
+//! [`SHRINKAGE`] times: so a value and a context that are both common, but never came together, are found. The
+//! larger of the two is the score, in nats. A context joins only where it has proved to predict the field, since
+//! combinations of unrelated fields are all rare and none of them strange.
+//!
+//! It must never hold more pairs of fields or values than its limits, nor call a new key strange.
+
+use std::sync::Arc;
+
+use super::{Channel, Held};
+use crate::detect::gain::Gain;
+use crate::detect::lru::{self, Lru};
+use crate::flow::{Evidence, Point, Reason, Sample, Schema, Traced};
+
+/// Watches every category field.
+#[derive(Debug)]
+pub(crate) struct Categorical {
+    fields: Vec<Field>,
+    keys: Vec<Key>,
+    pairs: Vec<Pair>,
+    decay: Decay,
+    /// Events learned.
+    clock: u64,
+}
+
+impl Categorical {
+    /// Has seen nothing. Counts lose half their weight in `half_life_events`; a table holds at most `keys_max`
+    /// values or combinations.
+    pub(crate) fn new(half_life_events: f64, keys_max: usize, schema: &Schema) -> Self {
+        let fields: Vec<Field> = schema.categories.iter().map(|name| Field::new(name, keys_max)).collect();
+        let keys = schema.keys.iter().map(|name| Key::new(name, keys_max)).collect::<Vec<_>>();
+        let of_keys = (0..keys.len()).flat_map(|key| (0..fields.len()).map(move |a| (a, Other::Key(key))));
+        // Fields that stand near each other first: if there are too many pairs to try, these are likelier.
+        let count = fields.len();
+        let of_fields = (1..count).flat_map(|gap| (gap..count).map(move |b| (b - gap, Other::Field(b))));
+        let tried = of_keys.take(PAIRS_TRIED / 2).chain(of_fields).take(PAIRS_TRIED);
+        let pairs = tried.map(|(field, other)| Pair::new(field, other, keys_max)).collect();
+        let decay = Decay(-1.0 / half_life_events.max(1.0));
+        Self { fields, keys, pairs, decay, clock: 0 }
+    }
+
+    /// The score of a field's value and, if it comes from a context, the pair that gives it.
+    fn judge(&self, at: usize) -> Option<(f64, Option<&Pair>)> {
+        let plain = self.fields.get(at)?.share?;
+        let mut best = (-plain.ln(), None);
+        for pair in &self.pairs {
+            if let Some(share) = pair.share_of(at)
+                && -share.ln() > best.0
+            {
+                best = (-share.ln(), Some(pair));
+            }
+        }
+        Some(best)
+    }
+}
+
+impl Channel for Categorical {
+    fn name(&self) -> &'static str {
+        "categorical"
+    }
+
+    fn score(&mut self, point: &Traced<Point>, scores: &mut Vec<Option<f64>>) {
+        let sample = &point.value.sample;
+        for (at, field) in self.fields.iter_mut().enumerate() {
+            field.meet(sample.categories.get(at).and_then(Option::as_deref), self.clock, self.decay);
+        }
+        for (at, key) in self.keys.iter_mut().enumerate() {
+            key.meet(key_of(sample, at));
+        }
+        for pair in &mut self.pairs {
+            pair.meet(&self.fields, &self.keys, self.clock, self.decay);
+        }
+        for at in 0..self.fields.len() {
+            let score = self.judge(at).map(|(score, _)| score);
+            scores.push(score.filter(|_| self.clock >= ENOUGH));
+        }
+    }
+
+    fn fields(&self) -> Vec<Arc<str>> {
+        self.fields.iter().map(|field| field.name.clone()).collect()
+    }
+
+    fn learn(&mut self, _: &Traced<Point>) {
+        for pair in &mut self.pairs {
+            pair.learn(&self.keys, self.clock, self.decay);
+        }
+        for field in &mut self.fields {
+            field.learn(self.clock, self.decay);
+        }
+        for key in &mut self.keys {
+            if let Some(hash) = key.hash {
+                key.totals.entry(hash, Total::default).add(self.decay);
+            }
+        }
+        self.clock += 1;
+        if self.clock == TRIAL && self.pairs.len() > PAIRS {
+            // Stable: of equal gains the pair tried first stays.
+            self.pairs.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
+            self.pairs.truncate(PAIRS);
+        }
+    }
+
+    fn explain(&self, point: &Traced<Point>, field: usize, evidence: &mut Evidence) {
+        let sample = &point.value.sample;
+        let (Some(known), Some((_, pair))) = (self.fields.get(field), self.judge(field)) else { return };
+        let Some(value) = category_of(sample, field) else { return };
+        let mut reason = Reason {
+            channel: self.name(),
+            field: known.name.clone(),
+            value: value.to_owned(),
+            expected: known.history(self.clock),
+            context: None,
+        };
+        let named = pair.and_then(|pair| Some((pair, self.named(pair, field, sample)?)));
+        if let Some((pair, (context, events))) = named {
+            let seen = match pair.joint.get(pair.hash.unwrap_or_default()).map_or(0, |count| count.seen) {
+                0 => "never".to_owned(),
+                1 => "once".to_owned(),
+                seen => format!("{} times", grouped(seen)),
+            };
+            reason.expected = format!("{seen} with {context} ({} events)", grouped(events));
+            reason.context = Some(context);
+        }
+        evidence.reasons.push(reason);
+    }
+
+    fn held(&self) -> Held {
+        let tables = || {
+            let values = self.fields.iter().map(|field| (field.values.len(), field.values.evicted()));
+            let keys = self.keys.iter().map(|key| (key.totals.len(), key.totals.evicted()));
+            let pairs = self.pairs.iter().map(|pair| (pair.joint.len(), pair.joint.evicted()));
+            values.chain(keys).chain(pairs)
+        };
+        Held {
+            rows: 0,
+            keys: tables().map(|(held, _)| held).sum(),
+            evicted: tables().map(|(_, evicted)| evicted).sum(),
+        }
+    }
+}
+
+impl Categorical {
+    /// A pair's context for a field, as `pointer=value`, and in how many events it was seen.
+    fn named(&self, pair: &Pair, field: usize, sample: &Sample) -> Option<(String, u64)> {
+        if field != pair.field {
+            let other = self.fields.get(pair.field)?;
+            return Some((format!("{}={}", other.name, category_of(sample, pair.field)?), other.count.seen));
+        }
+        match pair.other {
+            Other::Field(at) => {
+                let other = self.fields.get(at)?;
+                Some((format!("{}={}", other.name, category_of(sample, at)?), other.count.seen))
+            }
+            Other::Key(at) => {
+                let key = self.keys.get(at)?;
+                Some((format!("{}={}", key.name, key_of(sample, at)?), key.total.events))
+            }
+        }
+    }
+}
+
+/// How many events the value p(v) stands for within a context.
+const SHRINKAGE: f64 = 2.0;
+/// Events before a field has an opinion.
+const ENOUGH: u64 = 32;
+/// Gain in nats above which a context joins: clearly positive, and small, as a field with one common value has
+/// little entropy to explain.
+const JOINS: f64 = 0.1;
+/// Pairs of fields tried at first, and for how many events, and how many stay.
+const PAIRS_TRIED: usize = 128;
+const TRIAL: u64 = 500;
+const PAIRS: usize = 16;
+
+fn key_of(sample: &Sample, at: usize) -> Option<&str> {
+    sample.keys.get(at)?.as_deref()
+}
+
+fn category_of(sample: &Sample, at: usize) -> Option<&str> {
+    sample.categories.get(at)?.as_deref()
+}
+
+/// log2 of what an event's weight falls by at each event after it.
+#[derive(Clone, Copy, Debug)]
+struct Decay(f64);
+
+impl Decay {
+    fn over(self, events: u64) -> f64 {
+        (self.0 * events as f64).exp2()
+    }
+}
+
+/// A decayed count, as it was when its clock last stood at `at`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    mass: f64,
+    at: u64,
+    seen: u64,
+}
+
+impl Count {
+    fn now(self, clock: u64, decay: Decay) -> f64 {
+        self.mass * decay.over(clock.saturating_sub(self.at))
+    }
+
+    fn add(&mut self, clock: u64, decay: Decay) {
+        *self = Self { mass: self.now(clock, decay) + 1.0, at: clock, seen: self.seen + 1 };
+    }
+}
+
+/// Events of one key, decayed by its own events: a key seen once a day is not forgotten by noon.
+#[derive(Clone, Copy, Debug, Default)]
+struct Total {
+    mass: f64,
+    events: u64,
+}
+
+impl Total {
+    fn add(&mut self, decay: Decay) {
+        *self = Self { mass: self.mass * decay.over(1) + 1.0, events: self.events + 1 };
+    }
+}
+
+/// A category field, and what it says of the event last met.
+#[derive(Debug)]
+struct Field {
+    name: Arc<str>,
+    values: Lru<Count>,
+    all: Count,
+    hash: Option<u64>,
+    count: Count,
+    share: Option<f64>,
+    mass: f64,
+}
+
+impl Field {
+    fn new(name: &Arc<str>, keys_max: usize) -> Self {
+        let (values, all, count) = (Lru::new(keys_max), Count::default(), Count::default());
+        Self { name: name.clone(), values, all, hash: None, count, share: None, mass: 0.0 }
+    }
+
+    fn meet(&mut self, value: Option<&str>, clock: u64, decay: Decay) {
+        self.hash = value.map(lru::hash);
+        self.count = self.hash.and_then(|hash| self.values.get(hash)).copied().unwrap_or_default();
+        self.mass = self.count.now(clock, decay);
+        let kinds = self.values.len() as f64 + 1.0;
+        let share = (self.mass + 0.5) / (self.all.now(clock, decay) + 0.5 * kinds);
+        self.share = self.hash.map(|_| share.min(1.0));
+    }
+
+    fn learn(&mut self, clock: u64, decay: Decay) {
+        if let Some(hash) = self.hash {
+            self.values.entry(hash, Count::default).add(clock, decay);
+            self.all.add(clock, decay);
+        }
+    }
+
+    fn history(&self, clock: u64) -> String {
+        let events = grouped(self.all.seen);
+        match self.count.seen {
+            0 => format!("never seen in {events} events"),
+            1 => format!("seen once in {events} events"),
+            // Seen often, but not lately.
+            seen if self.mass < 0.5 => {
+                let ago = grouped(clock - self.count.at);
+                format!("seen {} times in {events} events, last {ago} events ago", grouped(seen))
+            }
+            seen => format!("seen {} times in {events} events", grouped(seen)),
+        }
+    }
+}
+
+/// A key field, and what it says of the event last met.
+#[derive(Debug)]
+struct Key {
+    name: Arc<str>,
+    totals: Lru<Total>,
+    hash: Option<u64>,
+    total: Total,
+}
+
+impl Key {
+    fn new(name: &Arc<str>, keys_max: usize) -> Self {
+        Self { name: name.clone(), totals: Lru::new(keys_max), hash: None, total: Total::default() }
+    }
+
+    fn meet(&mut self, value: Option<&str>) {
+        self.hash = value.map(lru::hash);
+        self.total = self.hash.and_then(|hash| self.totals.get(hash)).copied().unwrap_or_default();
+    }
+}
+
+/// What a field is paired with.
+#[derive(Clone, Copy, Debug)]
+enum Other {
+    Field(usize),
+    Key(usize),
+}
+
+/// Two fields whose values may belong together, and what they say of the event last met.
+#[derive(Debug)]
+struct Pair {
+    field: usize,
+    other: Other,
+    joint: Lru<Count>,
+    hash: Option<u64>,
+    /// Of the field's value given the other's; the other way round too if both are categories.
+    shares: [Share; 2],
+}
+
+/// One direction of a pair.
+#[derive(Debug, Default)]
+struct Share {
+    gain: Gain,
+    given: f64,
+    plain: f64,
+    mass: f64,
+}
+
+impl Share {
+    fn meet(&mut self, joint: f64, context: f64, plain: f64) {
+        // The combination may outlive its context in a full table.
+        let joint = joint.min(context);
+        self.given = (joint + SHRINKAGE * plain) / (context + SHRINKAGE);
+        (self.plain, self.mass) = (plain, context);
+    }
+
+    fn learn(&mut self) {
+        if self.mass >= 2.0 {
+            self.gain.add(self.given.ln() - self.plain.ln());
+        }
+    }
+}
+
+impl Pair {
+    fn new(field: usize, other: Other, keys_max: usize) -> Self {
+        Self { field, other, joint: Lru::new(keys_max), hash: None, shares: Default::default() }
+    }
+
+    fn meet(&mut self, fields: &[Field], keys: &[Key], clock: u64, decay: Decay) {
+        let field = &fields[self.field];
+        let hash = match self.other {
+            Other::Field(at) => fields[at].hash,
+            Other::Key(at) => keys[at].hash,
+        };
+        self.hash = field.hash.zip(hash).map(|(a, b)| lru::hash_pair(a, b));
+        let (Some(hash), Some(plain)) = (self.hash, field.share) else { return };
+        let count = self.joint.get(hash).copied().unwrap_or_default();
+        match self.other {
+            Other::Field(at) => {
+                let (other, joint) = (&fields[at], count.now(clock, decay));
+                self.shares[0].meet(joint, other.mass, plain);
+                self.shares[1].meet(joint, field.mass, other.share.unwrap_or(1.0));
+            }
+            Other::Key(at) => {
+                let total = keys[at].total;
+                self.shares[0].meet(count.now(total.events, decay), total.mass, plain);
+            }
+        }
+    }
+
+    fn learn(&mut self, keys: &[Key], clock: u64, decay: Decay) {
+        let Some(hash) = self.hash else { return };
+        let clock = match self.other {
+            Other::Field(_) => clock,
+            Other::Key(at) => keys[at].total.events + 1,
+        };
+        self.joint.entry(hash, Count::default).add(clock, decay);
+        self.shares[0].learn();
+        if matches!(self.other, Other::Field(_)) {
+            self.shares[1].learn();
+        }
+    }
+
+    /// p(value of this field | the other's), if the pair is about this field and has proved itself.
+    fn share_of(&self, field: usize) -> Option<f64> {
+        self.hash?;
+        let share = match self.other {
+            _ if self.field == field => &self.shares[0],
+            Other::Field(at) if at == field => &self.shares[1],
+            _ => return None,
+        };
+        share.gain.above(JOINS).then_some(share.given)
+    }
+
+    fn rank(&self) -> f64 {
+        match self.other {
+            Other::Field(_) => self.shares[0].gain.rank().max(self.shares[1].gain.rank()),
+            Other::Key(_) => self.shares[0].gain.rank(),
+        }
+    }
+}
+
+/// A count with its thousands set apart, as in 4 812.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

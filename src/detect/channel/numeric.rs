@@ -1,0 +1,371 @@
+//! A number far out: among all events lately, and among those of its key.
+//!
+//! A value is placed in a work space u = 4 asinh(z / 4), z = (x - median) / scale, where a field of any unit and
+//! spread looks alike: linear within four scales of the median, where an amount's distance counts, and logarithmic
+//! beyond. (Measured on card payments in context: average precision .22 for asinh alone, .32 to .33 for 3 to 6.)
+//! There it is held against an asymmetric Laplace law, whose two-sided tail is -ln P(|U - at| > d) = d / width:
+//! the score, in nats, linear in u and so a power law in x far out, as heavy as money and sizes are; it never
+//! overflows and needs no special function. The law of all events comes from quantiles of the last accepted values; the law
+//! of a key from its own mean and mean deviation, shrunk towards the law of all (as if that had been seen
+//! [`SHRINKAGE`] times), so that a key seen twice is not held to two values. Both scores are tails of the same
+//! family, so the larger of the two is meant. A key joins only where it has proved to predict the field.
+//!
+//! It must never learn from a value that the guard kept out, nor let a missing value stand for zero.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::{Channel, Held};
+use crate::detect::gain::Gain;
+use crate::detect::lru::{self, Lru};
+use crate::flow::{Evidence, Point, Reason, Sample, Schema, Traced};
+
+/// Watches every number field.
+#[derive(Debug)]
+pub(crate) struct Numeric {
+    fields: Vec<Field>,
+    keys: Vec<Key>,
+}
+
+impl Numeric {
+    /// Has seen nothing; remembers at most `keys_max` distinct keys in all.
+    pub(crate) fn new(keys_max: usize, schema: &Schema) -> Self {
+        let share = keys_max / schema.keys.len().max(1);
+        let key = |name: &Arc<str>| Key { name: name.clone(), hash: None, own: Lru::new(share) };
+        let field = |name: &Arc<str>| Field::new(name.clone(), schema.keys.len());
+        Self {
+            fields: schema.numbers.iter().map(field).collect(),
+            keys: schema.keys.iter().map(key).collect(),
+        }
+    }
+}
+
+impl Channel for Numeric {
+    fn name(&self) -> &'static str {
+        "numeric"
+    }
+
+    fn score(&mut self, point: &Traced<Point>, scores: &mut Vec<Option<f64>>) {
+        let sample = &point.value.sample;
+        for (at, key) in self.keys.iter_mut().enumerate() {
+            key.hash = key_of(sample, at).map(lru::hash);
+        }
+        for (at, field) in self.fields.iter().enumerate() {
+            let value = number(sample, at).filter(|_| field.learned >= ENOUGH);
+            scores.push(value.map(|x| field.judge(x, at, &self.keys).0));
+        }
+    }
+
+    fn fields(&self) -> Vec<Arc<str>> {
+        self.fields.iter().map(|field| field.name.clone()).collect()
+    }
+
+    fn learn(&mut self, point: &Traced<Point>) {
+        let count = self.fields.len();
+        for key in &mut self.keys {
+            if let Some(hash) = key.hash {
+                key.own.entry(hash, || vec![Own::default(); count].into());
+            }
+        }
+        for (at, field) in self.fields.iter_mut().enumerate() {
+            let Some(x) = number(&point.value.sample, at) else { continue };
+            if field.work.is_set() {
+                field.learn_in_context(x, at, &mut self.keys);
+            }
+            if let Some(before) = field.learn(x) {
+                for own in self.keys.iter_mut().flat_map(|key| key.own.values_mut()) {
+                    own[at].follow(before, field.work);
+                }
+            }
+        }
+    }
+
+    fn explain(&self, point: &Traced<Point>, field: usize, evidence: &mut Evidence) {
+        let sample = &point.value.sample;
+        let (Some(known), Some(x)) = (self.fields.get(field), number(sample, field)) else { return };
+        let (_, law, key) = known.judge(x, field, &self.keys);
+        let context = key.and_then(|at| Some(format!("{}={}", self.keys[at].name, key_of(sample, at)?)));
+        // Of all events as counted; of a key by its law, but not beyond what any event had.
+        let end = |u: f64, all: f64| if key.is_some() { known.work.value(u) } else { all };
+        let low = written(end(law.at - TENTH * law.below, known.twentieths.0).max(known.least));
+        let high = written(end(law.at + TENTH * law.above, known.twentieths.1));
+        let range = if low == high { low } else { format!("{low} to {high}") };
+        let of = context.as_ref().map_or_else(String::new, |context| format!(" of {context}"));
+        evidence.reasons.push(Reason {
+            channel: self.name(),
+            field: known.name.clone(),
+            value: exactly(x),
+            expected: format!("{range} (90 % of events{of})"),
+            context,
+        });
+    }
+
+    fn held(&self) -> Held {
+        Held {
+            keys: self.keys.iter().map(|key| key.own.len()).sum(),
+            evicted: self.keys.iter().map(|key| key.own.evicted()).sum(),
+            ..Held::default()
+        }
+    }
+}
+
+/// Accepted values that a field's quantiles are taken from.
+const SAMPLE: usize = 1_000;
+/// Values before a field has an opinion.
+const ENOUGH: u64 = 32;
+/// How many values the law of all events counts for within a key.
+const SHRINKAGE: f64 = 5.0;
+/// Values after which a key's own law forgets.
+const OWN_MEMORY: f64 = 100.0;
+/// Gain in nats above which a key joins: measured on card payments, where .4 helps and .1 costs a third.
+const JOINS: f64 = 0.3;
+/// ln 10: beyond so many widths lies a tenth of a Laplace law's events.
+const TENTH: f64 = std::f64::consts::LN_10;
+/// Least width of a law in the work space, so that a constant field has one.
+const WIDTH_MIN: f64 = 0.2;
+/// Scales from the median at which the work space turns from linear to logarithmic.
+const KNEE: f64 = 4.0;
+/// Largest |z|; its place is 920.
+const RATIO_MAX: f64 = 1e100;
+
+fn number(sample: &Sample, at: usize) -> Option<f64> {
+    sample.numbers.get(at).copied().flatten().filter(|x| x.is_finite())
+}
+
+fn key_of(sample: &Sample, at: usize) -> Option<&str> {
+    sample.keys.get(at)?.as_deref()
+}
+
+/// A key field, and what each of its values has of each number field.
+#[derive(Debug)]
+struct Key {
+    name: Arc<str>,
+    /// Of the event last scored.
+    hash: Option<u64>,
+    own: Lru<Box<[Own]>>,
+}
+
+/// Where and how a field's values are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Work {
+    median: f64,
+    scale: f64,
+}
+
+impl Work {
+    fn is_set(self) -> bool {
+        self.scale > 0.0
+    }
+
+    fn ratio(self, x: f64) -> f64 {
+        // Halves, since the difference of two finite numbers need not be finite.
+        (2.0 * ((x / 2.0 - self.median / 2.0) / self.scale)).clamp(-RATIO_MAX, RATIO_MAX)
+    }
+
+    fn place(self, x: f64) -> f64 {
+        let ratio = self.ratio(x);
+        let size = ratio.abs() / KNEE;
+        KNEE * (size + (size * size + 1.0).sqrt()).ln().copysign(ratio)
+    }
+
+    fn value(self, u: f64) -> f64 {
+        (self.median + self.scale * KNEE * (u / KNEE).sinh()).clamp(f64::MIN, f64::MAX)
+    }
+}
+
+/// An asymmetric Laplace law in the work space.
+#[derive(Clone, Copy, Debug, Default)]
+struct Law {
+    at: f64,
+    below: f64,
+    above: f64,
+}
+
+impl Law {
+    fn of(at: f64, q: [f64; 5]) -> Self {
+        let width = |quarter: f64, twentieth: f64| {
+            let widths = ((at - quarter).abs() / std::f64::consts::LN_2, (at - twentieth).abs() / TENTH);
+            widths.0.max(widths.1).max(WIDTH_MIN)
+        };
+        Self { at, below: width(q[1], q[0]), above: width(q[3], q[4]) }
+    }
+
+    /// -ln of the share that lies as far out on this side.
+    fn score(self, u: f64) -> f64 {
+        if u < self.at { (self.at - u) / self.below } else { (u - self.at) / self.above }
+    }
+
+    fn log_density(self, u: f64) -> f64 {
+        -(self.below + self.above).ln() - self.score(u)
+    }
+
+    fn within(self, own: &Own) -> Self {
+        let all = SHRINKAGE / (own.count + SHRINKAGE);
+        // Widths differ by factors, so they are averaged as such.
+        let pairs = (own.count - 1.0).max(0.0);
+        let deviation = own.deviation.max(WIDTH_MIN / 10.0);
+        let width = |whole: f64| whole * (deviation / whole).powf(pairs / (pairs + 2.0 * SHRINKAGE));
+        Self { at: own.mean + all * (self.at - own.mean), below: width(self.below), above: width(self.above) }
+    }
+}
+
+/// A key's own values of one field, in the work space.
+#[derive(Clone, Copy, Debug, Default)]
+struct Own {
+    count: f64,
+    mean: f64,
+    deviation: f64,
+}
+
+impl Own {
+    fn add(&mut self, u: f64) {
+        // From the mean before it: the first value has no deviation, so there is one less of them.
+        if self.count > 0.0 {
+            self.deviation += ((u - self.mean).abs() - self.deviation) / self.count;
+        }
+        self.count = (self.count + 1.0).min(OWN_MEMORY);
+        self.mean += (u - self.mean) / self.count;
+    }
+
+    /// The same law after the work space has moved.
+    fn follow(&mut self, before: Work, after: Work) {
+        if self.count > 0.0 {
+            let ratio = after.ratio(before.value(self.mean));
+            let stretch = before.scale / after.scale * (self.mean / KNEE).cosh() / (ratio / KNEE).hypot(1.0);
+            self.mean = after.place(before.value(self.mean));
+            self.deviation = (self.deviation * stretch).min(RATIO_MAX);
+        }
+    }
+}
+
+/// A number field.
+#[derive(Debug)]
+struct Field {
+    name: Arc<str>,
+    recent: VecDeque<f64>,
+    sorted: Vec<f64>,
+    learned: u64,
+    pending: usize,
+    work: Work,
+    whole: Law,
+    /// The least value lately.
+    least: f64,
+    /// Between these lie nine tenths of values lately.
+    twentieths: (f64, f64),
+    gains: Vec<Gain>,
+}
+
+impl Field {
+    fn new(name: Arc<str>, keys: usize) -> Self {
+        Self {
+            name,
+            recent: VecDeque::new(),
+            sorted: Vec::new(),
+            learned: 0,
+            pending: 0,
+            work: Work::default(),
+            whole: Law::default(),
+            least: 0.0,
+            twentieths: (0.0, 0.0),
+            gains: vec![Gain::default(); keys],
+        }
+    }
+
+    /// The score, the law it comes from, and the key it is the law of.
+    fn judge(&self, x: f64, at: usize, keys: &[Key]) -> (f64, Law, Option<usize>) {
+        let u = self.work.place(x);
+        let mut best = (self.whole.score(u), self.whole, None);
+        for (which, (key, gain)) in keys.iter().zip(&self.gains).enumerate() {
+            let own = key.hash.filter(|_| gain.above(JOINS)).and_then(|hash| key.own.get(hash)?.get(at));
+            let Some(own) = own else { continue };
+            let law = self.whole.within(own);
+            if law.score(u) > best.0 {
+                best = (law.score(u), law, Some(which));
+            }
+        }
+        best
+    }
+
+    fn learn_in_context(&mut self, x: f64, at: usize, keys: &mut [Key]) {
+        let u = self.work.place(x);
+        for (key, gain) in keys.iter_mut().zip(&mut self.gains) {
+            let own = key.hash.and_then(|hash| key.own.get_mut(hash)?.get_mut(at));
+            let Some(own) = own else { continue };
+            if own.count >= 2.0 && self.learned > SAMPLE as u64 / 2 {
+                gain.add(self.whole.within(own).log_density(u) - self.whole.log_density(u));
+            }
+            own.add(u);
+        }
+    }
+
+    /// Takes in a value; gives the work space there was, if it had to move.
+    fn learn(&mut self, x: f64) -> Option<Work> {
+        if self.recent.len() == SAMPLE {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(x);
+        self.learned += 1;
+        self.pending += 1;
+        // Sorting 1 000 values every 62 events costs a quarter of a microsecond an event.
+        if self.pending < self.recent.len() / 16 + 1 {
+            return None;
+        }
+        self.pending = 0;
+        self.refresh()
+    }
+
+    fn refresh(&mut self) -> Option<Work> {
+        self.sorted.clear();
+        self.sorted.extend(&self.recent);
+        self.sorted.sort_unstable_by(f64::total_cmp);
+        let last = self.sorted.len() - 1;
+        let q = [5, 25, 50, 75, 95].map(|percent| self.sorted[(percent * last + 50) / 100]);
+        (self.least, self.twentieths) = (self.sorted[0], (q[0], q[4]));
+        let found = Work { median: q[2], scale: scale(q, &self.sorted) };
+        let before = self.work;
+        let moved = !before.is_set()
+            || before.place(found.median).abs() > 0.5
+            || (before.scale / found.scale).ln().abs() > 0.4;
+        if moved {
+            self.work = found;
+        }
+        let placed = q.map(|x| self.work.place(x));
+        self.whole = Law::of(placed[2], placed);
+        (moved && before.is_set()).then_some(before)
+    }
+}
+
+/// A robust standard deviation: from the quartiles or, where those agree, from the twentieths, or from all. The
+/// last resort is what a constant field is told apart by: a thousandth of its value.
+fn scale(q: [f64; 5], sorted: &[f64]) -> f64 {
+    let span = |low: f64, high: f64, width: f64| 2.0 * (high / width / 2.0 - low / width / 2.0);
+    let quantiles = span(q[1], q[3], 1.35).max(span(q[0], q[4], 3.3));
+    let robust = if quantiles > 0.0 {
+        quantiles
+    } else {
+        let count = sorted.len() as f64;
+        sorted.iter().map(|x| (x / 2.0 - q[2] / 2.0).abs() / count * 2.0).sum()
+    };
+    robust.max(q[2].abs() * 1e-3).max(if robust > 0.0 { f64::MIN_POSITIVE } else { 1e-6 }).min(f64::MAX)
+}
+
+/// Four significant digits: an expectation needs no more.
+fn written(x: f64) -> String {
+    if x == 0.0 {
+        return "0".to_owned();
+    }
+    if !(1e-3..1e12).contains(&x.abs()) {
+        return format!("{x:.3e}");
+    }
+    let decimals = usize::try_from(3 - x.abs().log10().floor() as i32).unwrap_or(0);
+    let text = format!("{x:.decimals$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}
+
+/// All digits, but not three hundred of them.
+fn exactly(x: f64) -> String {
+    if x == 0.0 || (1e-6..1e15).contains(&x.abs()) { format!("{x}") } else { format!("{x:e}") }
+}
+
+#[cfg(test)]
+mod tests;

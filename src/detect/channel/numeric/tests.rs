@@ -1,0 +1,168 @@
+//! What the numeric channel finds, says and survives.
+
+use super::*;
+use crate::flow::{Lane, Origin, Time};
+
+fn point(numbers: &[Option<f64>], key: Option<&str>) -> Traced<Point> {
+    let sample = Sample { numbers: numbers.to_vec(), keys: vec![key.map(Arc::from)], ..Sample::default() };
+    let origin = Origin { lane: Lane { topic: "t".into(), partition: 0 }, offset: 0, time: Time(0) };
+    Traced { origin, value: Point { sample, embeddings: Vec::new() } }
+}
+
+fn channel(numbers: usize, keys_max: usize) -> Numeric {
+    let numbers = (0..numbers).map(|at| Arc::from(format!("/n{at}"))).collect();
+    Numeric::new(keys_max, &Schema { numbers, keys: vec!["/customer".into()], ..Schema::default() })
+}
+
+fn normal(state: &mut u64) -> f64 {
+    let mut sum = -6.0;
+    for _ in 0..12 {
+        *state = lru::hash_pair(*state, 5);
+        sum += (*state >> 11) as f64 / (1_u64 << 53) as f64;
+    }
+    sum
+}
+
+fn score(channel: &mut Numeric, point: &Traced<Point>) -> Option<f64> {
+    let mut scores = Vec::new();
+    channel.score(point, &mut scores);
+    assert_eq!(scores.len(), channel.fields().len());
+    assert!(scores.iter().flatten().all(|score| score.is_finite() && *score >= 0.0));
+    scores[0]
+}
+
+fn take(channel: &mut Numeric, point: &Traced<Point>) -> Option<f64> {
+    let score = score(channel, point);
+    channel.learn(point);
+    score
+}
+
+/// Two hundred customers, each with an amount of their own.
+fn customers(own: bool) -> Numeric {
+    let (mut channel, mut state) = (channel(1, 1_000), 3);
+    for event in 0..8_000 {
+        let customer = event % 200;
+        let centre = if own { f64::from(10 + customer) } else { 100.0 };
+        let x = centre + 5.0 * normal(&mut state);
+        take(&mut channel, &point(&[Some(x)], Some(&customer.to_string())));
+    }
+    channel
+}
+
+#[test]
+fn far_out_on_either_side_scores_high_and_in_the_middle_low() {
+    let mut channel = customers(false);
+    let mut at = |x| score(&mut channel, &point(&[Some(x)], None)).unwrap();
+    assert!(at(100.0) < 0.5 && at(160.0) > 5.0 && at(40.0) > 5.0);
+    assert!(at(1e6) > at(1e3) && at(f64::MAX) > at(1e6) && at(f64::MIN) > at(-1e6));
+}
+
+#[test]
+fn an_amount_is_odd_for_this_customer() {
+    let mut channel = customers(true);
+    let usual = point(&[Some(20.0)], Some("10"));
+    let odd = point(&[Some(120.0)], Some("10"));
+    assert!(score(&mut channel, &usual).unwrap() < 2.5);
+    assert!(score(&mut channel, &odd).unwrap() > 6.0);
+    let (mut evidence, mut without) = (Evidence::default(), Evidence::default());
+    channel.explain(&odd, 0, &mut evidence);
+    let reason = &evidence.reasons[0];
+    assert_eq!(reason.context.as_deref(), Some("/customer=10"));
+    assert_eq!(reason.value, "120");
+    assert!(reason.expected.ends_with("(90 % of events of /customer=10)"), "{}", reason.expected);
+    let (low, high) = reason.expected.split_once(" (").unwrap().0.split_once(" to ").unwrap();
+    let (low, high): (f64, f64) = (low.parse().unwrap(), high.parse().unwrap());
+    assert!((0.0..20.0).contains(&low) && (20.0..50.0).contains(&high), "{}", reason.expected);
+    // A customer not seen before is held against all.
+    let stranger = point(&[Some(1e4)], Some("new"));
+    score(&mut channel, &stranger);
+    channel.explain(&stranger, 0, &mut without);
+    assert_eq!(without.reasons[0].context, None);
+}
+
+#[test]
+fn a_key_that_says_nothing_does_not_join() {
+    let mut channel = customers(false);
+    let (known, unknown) = (point(&[Some(130.0)], Some("10")), point(&[Some(130.0)], None));
+    assert_eq!(score(&mut channel, &known), score(&mut channel, &unknown));
+}
+
+#[test]
+fn a_key_keeps_its_law_when_the_work_space_moves() {
+    let before = Work { median: 10.0, scale: 2.0 };
+    let after = Work { median: -5.0, scale: 30.0 };
+    let mut own = Own { count: 9.0, mean: before.place(14.0), deviation: 0.01 };
+    own.follow(before, after);
+    assert!((after.value(own.mean) - 14.0).abs() < 1e-9);
+    let width =
+        (before.value(before.place(14.0) + 0.01) - 14.0, after.value(own.mean + own.deviation) - 14.0);
+    assert!((width.0 / width.1 - 1.0).abs() < 0.01, "{width:?}");
+}
+
+#[test]
+fn follows_a_drift() {
+    let (mut channel, mut state) = (channel(1, 10), 3);
+    for event in 0..6_000 {
+        let centre = if event < 3_000 { 0.0 } else { 1_000.0 };
+        take(&mut channel, &point(&[Some(centre + normal(&mut state))], None));
+    }
+    assert!(score(&mut channel, &point(&[Some(1_000.0)], None)).unwrap() < 1.0);
+    assert!(score(&mut channel, &point(&[Some(0.0)], None)).unwrap() > 10.0);
+}
+
+#[test]
+fn a_constant_is_normal_and_what_differs_is_not() {
+    for constant in [0.0, 7.0, -1e300, 1e-300] {
+        let mut channel = channel(1, 10);
+        for _ in 0..500 {
+            take(&mut channel, &point(&[Some(constant)], None));
+        }
+        assert_eq!(score(&mut channel, &point(&[Some(constant)], None)), Some(0.0));
+        let odd = point(&[Some(1.0 + constant / 2.0)], None);
+        assert!(score(&mut channel, &odd).unwrap() > 10.0, "{constant}");
+        let mut evidence = Evidence::default();
+        channel.explain(&odd, 0, &mut evidence);
+        assert_eq!(evidence.reasons[0].expected, format!("{} (90 % of events)", written(constant)));
+    }
+}
+
+#[test]
+fn huge_tiny_missing_and_broken_numbers_score_something_finite() {
+    let wild = [f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, -0.0, 1.0, 1e300, -1e-300];
+    let (mut channel, mut state) = (channel(2, 10), 1);
+    for event in 0..3_000 {
+        let x = wild[event % wild.len()];
+        let y = [None, Some(f64::NAN), Some(f64::INFINITY), Some(normal(&mut state) * 1e-200)][event % 4];
+        let point = point(&[Some(x), y], Some(["a", "b", "c"][event % 3]));
+        take(&mut channel, &point);
+        let mut evidence = Evidence::default();
+        channel.explain(&point, 0, &mut evidence);
+        channel.explain(&point, 1, &mut evidence);
+        channel.explain(&point, 2, &mut evidence);
+    }
+    assert_eq!(score(&mut channel, &point(&[], None)), None);
+    assert_eq!(score(&mut channel, &point(&[Some(f64::NAN)], None)), None);
+}
+
+#[test]
+fn ten_thousand_keys_cost_bounded_memory() {
+    let mut channel = channel(1, 500);
+    for event in 0..10_000 {
+        take(&mut channel, &point(&[Some(f64::from(event % 50))], Some(&event.to_string())));
+    }
+    assert_eq!((channel.held().keys, channel.held().evicted), (500, 9_500));
+}
+
+#[test]
+fn numbers_are_written_for_people() {
+    let pairs = [
+        (12.14, "12.14"),
+        (80.0, "80"),
+        (0.00012, "1.200e-4"),
+        (1234.56, "1235"),
+        (0.0, "0"),
+        (-3.5, "-3.5"),
+    ];
+    assert!(pairs.iter().all(|&(x, text)| written(x) == text), "{:?}", pairs.map(|(x, _)| written(x)));
+    assert_eq!((exactly(57.16), exactly(1e300)), ("57.16".to_owned(), "1e300".to_owned()));
+}

@@ -1,0 +1,292 @@
+//! The values that flow through the daemon, in the order of the stream.
+//!
+//! Every value travels in a [`Traced`]: the value changes at each step, its [`Origin`] never does. Nothing here
+//! is `Serialize`: wire forms live at the edges, so that a change of a wire form is never a change of the core.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Milliseconds since the Unix epoch, by the event's or the broker's account; never read from a clock here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(pub i64);
+
+/// One partition of one topic (or one file): the unit of order, and the owner of all state that decides.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lane {
+    /// Topic, or the name of the file or stream.
+    pub topic: Arc<str>,
+    /// Partition of the topic; 0 for files.
+    pub partition: i32,
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]", self.topic, self.partition)
+    }
+}
+
+/// Where a value came from: enough to commit its offset and to cite it in an alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The partition it was read from.
+    pub lane: Lane,
+    /// Kafka offset, or line number from 0 in a file. Sparse: the next offset need not be this one + 1.
+    pub offset: i64,
+    /// When it happened.
+    pub time: Time,
+}
+
+/// A value and where it came from.
+#[derive(Clone, Debug)]
+pub struct Traced<T> {
+    /// Where it came from.
+    pub origin: Origin,
+    /// What it is now.
+    pub value: T,
+}
+
+impl<T> Traced<T> {
+    /// Takes the next step, keeping the origin.
+    pub fn map<U>(self, step: impl FnOnce(T) -> U) -> Traced<U> {
+        Traced { origin: self.origin, value: step(self.value) }
+    }
+}
+
+/// The bytes as the source gave them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The record's key.
+    pub key: Option<Vec<u8>>,
+    /// The record's value; `None` is a tombstone.
+    pub payload: Option<Vec<u8>>,
+    /// Header names and values, in their order.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// A scalar of an event.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// JSON `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number that fits 64 bits: kept exactly, since many of them are keys.
+    Integer(i64),
+    /// Any other number; always finite.
+    Number(f64),
+    /// A string.
+    Text(String),
+}
+
+/// What the bytes say: scalars by their JSON pointer (RFC 6901), in the order they were written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Event {
+    /// Pointers such as `/amount` or `/request/bytes`, and their values. A repeated name keeps its last value.
+    pub fields: Vec<(String, Value)>,
+}
+
+/// Which fields of a lane's events a model reads, and as what. Lists are in the order of the sample's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schema {
+    /// Pointers of texts.
+    pub texts: Vec<Arc<str>>,
+    /// Pointers of numbers.
+    pub numbers: Vec<Arc<str>>,
+    /// Pointers of categories.
+    pub categories: Vec<Arc<str>>,
+    /// Pointers of keys: who or what an event is about; they give context and are not strange in themselves.
+    pub keys: Vec<Arc<str>>,
+    /// Pointer of the event's own time, if it has one.
+    pub time: Option<Arc<str>>,
+}
+
+/// An event as a model reads it: one entry for each field of the [`Schema`], `None` where it is missing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sample {
+    /// Texts.
+    pub texts: Vec<Option<Arc<str>>>,
+    /// Numbers, finite.
+    pub numbers: Vec<Option<f64>>,
+    /// Categories.
+    pub categories: Vec<Option<Arc<str>>>,
+    /// Keys.
+    pub keys: Vec<Option<Arc<str>>>,
+    /// Fields that were there with a type that does not fit.
+    pub mistyped: u32,
+    /// The event's own time, where the schema names one and it could be read.
+    pub time: Option<Time>,
+}
+
+/// A text's place in a model's space.
+#[derive(Clone, Debug)]
+pub struct Embedding {
+    /// Equal for texts that the embedder cannot tell apart.
+    pub fingerprint: u64,
+    /// Unit length (or all zero for a text without content).
+    pub vector: Arc<[f32]>,
+}
+
+/// A sample with its texts embedded: one embedding for each text of the sample, `None` where it is missing.
+#[derive(Clone, Debug, Default)]
+pub struct Point {
+    /// The sample.
+    pub sample: Sample,
+    /// Embeddings, in the order of `sample.texts`.
+    pub embeddings: Vec<Option<Embedding>>,
+}
+
+/// How strange one channel found an event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChannelSurprise {
+    /// Which way of being strange: `density`, `text`, `numeric`, `categorical`.
+    pub channel: &'static str,
+    /// Pointer of the field it looked at.
+    pub field: Arc<str>,
+    /// Raw score in the channel's own unit.
+    pub score: f64,
+    /// -ln of the share of accepted events that score as high; nats.
+    pub surprise: f64,
+}
+
+/// A normal event that lies near.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Neighbour {
+    /// Pointer of the text field compared.
+    pub field: Arc<str>,
+    /// Its text.
+    pub text: Arc<str>,
+    /// Cosine distance, 0 to 2.
+    pub distance: f64,
+    /// Offset where it was last seen, in the same lane.
+    pub offset: i64,
+    /// How often the window holds it.
+    pub count: u64,
+}
+
+/// What was seen against what was expected, in words and as values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reason {
+    /// The channel that says so.
+    pub channel: &'static str,
+    /// Pointer of the field.
+    pub field: Arc<str>,
+    /// What was there.
+    pub value: String,
+    /// What would have been normal, or how rare this is.
+    pub expected: String,
+    /// The key within which this was judged, as `pointer=value`.
+    pub context: Option<String>,
+}
+
+/// Why an event is strange.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evidence {
+    /// Strongest first.
+    pub reasons: Vec<Reason>,
+    /// Nearest first.
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// What the detector made of a point.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// Fused surprise in nats, on a fixed grid; larger is stranger.
+    pub surprise: f64,
+    /// What it was held against.
+    pub threshold: f64,
+    /// Surprise by channel and field, in the channels' fixed order.
+    pub channels: Vec<ChannelSurprise>,
+    /// Whether the window learned this event.
+    pub admitted: bool,
+    /// Events judged by this lane before this one.
+    pub seen: u64,
+    /// Whether the lane has seen enough to alert.
+    pub warm: bool,
+    /// There when the event is an anomaly.
+    pub evidence: Option<Evidence>,
+}
+
+impl Verdict {
+    /// Whether the surprise is over the threshold and the lane is warm.
+    pub fn is_anomaly(&self) -> bool {
+        self.warm && self.surprise > self.threshold
+    }
+}
+
+/// Whether an alert opens an incident or sums it up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The first strange event of its kind for a while.
+    Opened,
+    /// The incident has ended; says how many events it took in.
+    Closed,
+}
+
+/// What a person is told: one incident, however many events it holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alert {
+    /// The event that opened the incident.
+    pub origin: Origin,
+    /// Opened or closed.
+    pub phase: Phase,
+    /// Events folded into the incident so far, the first included.
+    pub count: u64,
+    /// Offset of the last event folded in.
+    pub last_offset: i64,
+    /// Time of the last event folded in.
+    pub last_time: Time,
+    /// Why the first event is strange.
+    pub verdict: Verdict,
+    /// The event that opened the incident, as it came.
+    pub record: Arc<Record>,
+    /// The schema the event was read by.
+    pub schema: Arc<Schema>,
+}
+
+/// Why a record could not be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// Nothing in it.
+    Empty,
+    /// More bytes than allowed.
+    TooLarge,
+    /// Nested deeper than allowed.
+    TooDeep,
+    /// Not UTF-8.
+    NotUtf8,
+    /// Not the format it should be in.
+    Malformed,
+    /// JSON, but not an object.
+    NotAnObject,
+    /// No field that a model could read.
+    NoFields,
+    /// The embedder failed on it for good.
+    NotEmbedded,
+}
+
+impl Fault {
+    /// A stable name for metrics and headers, such as `too_large`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::TooLarge => "too_large",
+            Self::TooDeep => "too_deep",
+            Self::NotUtf8 => "not_utf8",
+            Self::Malformed => "malformed",
+            Self::NotAnObject => "not_an_object",
+            Self::NoFields => "no_fields",
+            Self::NotEmbedded => "not_embedded",
+        }
+    }
+}
+
+/// Bad input, put aside: a value, not an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Which kind.
+    pub fault: Fault,
+    /// The step that refused it: `decode`, `render`, `embed`.
+    pub stage: &'static str,
+    /// What was wrong, lowercase, with numbers.
+    pub message: String,
+}

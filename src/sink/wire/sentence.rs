@@ -1,0 +1,162 @@
+//! An alert in one sentence that a person can read.
+//!
+//! It is made of the detector's reasons and nothing else, so it says what was measured. Texts in it come from the
+//! stream and are therefore untrusted: what a terminal could obey is escaped, what is long is cut.
+
+use super::{cut, field_name, printable};
+use crate::flow::{Alert, Evidence, Phase, Reason};
+
+/// Bytes of a value or a text that a sentence shows.
+const SHOWN: usize = 160;
+
+/// Why the event is strange, such as `never seen before: "segfault at 0x0" (message); nearest normal text at cosine
+/// distance 0.62` or `amount 912.5 where 12.1 to 80.3 is usual for customer=596`.
+///
+/// It names the strongest reason, and the next one where that looks at another field. Without reasons it names the
+/// strongest channel.
+pub fn sentence(alert: &Alert) -> String {
+    let mut text = match alert.verdict.evidence.as_ref() {
+        Some(evidence) if !evidence.reasons.is_empty() => reasons(evidence),
+        _ => figures(alert),
+    };
+    if alert.phase == Phase::Closed {
+        let events = if alert.count == 1 { "event" } else { "events" };
+        text = format!("incident ended after {} {events}; it began with: {text}", alert.count);
+    }
+    text
+}
+
+fn reasons(evidence: &Evidence) -> String {
+    let Some(first) = evidence.reasons.first() else { return String::new() };
+    let mut text = clause(first);
+    let texts = |channel| matches!(channel, "text" | "density");
+    if texts(first.channel) {
+        if let Some(near) = evidence.neighbours.iter().find(|near| near.field == first.field) {
+            text = format!("{text}; nearest normal text at cosine distance {:.2}", near.distance);
+        } else if first.channel == "density" && !first.expected.is_empty() {
+            text = format!("{text}; {}", shown(&first.expected));
+        }
+    }
+    if let Some(second) = evidence.reasons.iter().skip(1).find(|reason| reason.field != first.field) {
+        text = format!("{text}; also {}", clause(second));
+    }
+    text
+}
+
+/// One reason. Numbers expect a range, texts and categories say how rare they are.
+fn clause(reason: &Reason) -> String {
+    let (field, value, expected) =
+        (shown(&field_name(&reason.field)), shown(&reason.value), shown(&reason.expected));
+    let mut text = match reason.channel {
+        "text" if expected.is_empty() => format!("unusual text: \"{value}\" ({field})"),
+        "text" => format!("{expected}: \"{value}\" ({field})"),
+        "density" => format!("far from every recent text: \"{value}\" ({field})"),
+        "numeric" | "series" if expected.is_empty() => format!("{field} {value} is unusual"),
+        "numeric" | "series" if expected.starts_with(|c: char| c.is_ascii_digit() || "+-".contains(c)) => {
+            format!("{field} {value} where {expected} is usual")
+        }
+        "numeric" | "series" => format!("{field} {value} where {expected}"),
+        "joint" if expected.is_empty() => format!("unusual combination: {value}"),
+        "joint" => format!("unusual combination: {value}; {expected}"),
+        _ if expected.is_empty() => format!("{field} \"{value}\" is unusual"),
+        _ => format!("{field} \"{value}\" {expected}"),
+    };
+    if let Some(context) = &reason.context {
+        text = format!("{text} for {}", shown(&field_name(context)));
+    }
+    text
+}
+
+fn figures(alert: &Alert) -> String {
+    let verdict = &alert.verdict;
+    let mut text = format!("surprise {:.1} nats where {:.1} is allowed", verdict.surprise, verdict.threshold);
+    if let Some(channel) = verdict.channels.iter().max_by(|a, b| a.surprise.total_cmp(&b.surprise)) {
+        text = format!("{text}, most of it in {} ({})", shown(&field_name(&channel.field)), channel.channel);
+    }
+    text
+}
+
+fn shown(text: &str) -> String {
+    let short = cut(text, SHOWN);
+    let end = if short.len() < text.len() { "…" } else { "" };
+    format!("{}{end}", printable(short))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::alert::tests::example;
+    use super::*;
+
+    fn because(reasons: Vec<Reason>) -> Alert {
+        let mut alert = example();
+        if let Some(evidence) = &mut alert.verdict.evidence {
+            evidence.reasons = reasons;
+        }
+        alert
+    }
+
+    fn reason(
+        channel: &'static str,
+        field: &str,
+        value: &str,
+        expected: &str,
+        context: Option<&str>,
+    ) -> Reason {
+        Reason {
+            channel,
+            field: field.into(),
+            value: value.into(),
+            expected: expected.into(),
+            context: context.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn a_text_is_quoted_beside_its_nearest() {
+        let text = reason("text", "/message", "segfault at 0x0 in libssl", "never seen before", None);
+        assert_eq!(
+            sentence(&because(vec![text])),
+            "never seen before: \"segfault at 0x0 in libssl\" (message); nearest normal text at cosine distance 0.62"
+        );
+    }
+
+    #[test]
+    fn a_number_stands_beside_its_range_and_key() {
+        let number = reason("numeric", "/amount", "912.5", "12.1 to 80.3", Some("/customer=596"));
+        assert_eq!(
+            sentence(&because(vec![number])),
+            "amount 912.5 where 12.1 to 80.3 is usual for customer=596"
+        );
+    }
+
+    #[test]
+    fn a_second_field_is_named_and_a_second_look_at_the_first_is_not() {
+        let category = reason("categorical", "/country", "KP", "seen 0 times in 1000 events", None);
+        let again = reason("numeric", "/country", "1", "2 to 3", None);
+        let number = reason("numeric", "/request/bytes", "9", "1 to 2", None);
+        assert_eq!(
+            sentence(&because(vec![category, again, number])),
+            "country \"KP\" seen 0 times in 1000 events; also request/bytes 9 where 1 to 2 is usual"
+        );
+    }
+
+    #[test]
+    fn without_reasons_the_figures_speak() {
+        let mut alert = example();
+        alert.verdict.evidence = None;
+        alert.phase = Phase::Closed;
+        alert.count = 3;
+        assert_eq!(
+            sentence(&alert),
+            "incident ended after 3 events; it began with: surprise 14.2 nats where 9.1 is allowed, most of it in \
+             message (text)"
+        );
+    }
+
+    #[test]
+    fn long_and_wild_texts_are_tamed() {
+        let wild = "\u{1b}]0;x\u{7}".repeat(1_000);
+        let text = sentence(&because(vec![reason("text", "/m", &wild, "never seen before", None)]));
+        assert!(text.len() < 2_000 && !text.contains('\u{1b}') && text.contains('…'), "{text}");
+    }
+}

@@ -1,0 +1,273 @@
+//! The whole detector: what it finds, what it says, what it costs the operator, and what it survives.
+
+use std::sync::Arc;
+
+use outlierd::detect::{Budget, Detector, Settings};
+use outlierd::flow::{Lane, Origin, Point, Sample, Schema, Time, Traced, Verdict};
+
+const SETTINGS: Settings = Settings {
+    window_events: 10_000,
+    window_texts: 2_000,
+    neighbours: 20.0,
+    warmup_events: 500,
+    calibration_events: 5_000,
+    half_life_events: 1_000.0,
+    guard: 0.02,
+    fusion_power: 3.0,
+    keys_max: 1_000,
+    budget: Budget::Events(1_000.0),
+};
+
+struct Draws(u64);
+
+impl Draws {
+    /// A number from 0 to 1 (xorshift64*).
+    fn unit(&mut self) -> f64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn below(&mut self, count: usize) -> usize {
+        self.unit();
+        usize::try_from((self.0 >> 20) % count as u64).unwrap_or(0)
+    }
+}
+
+fn schema() -> Arc<Schema> {
+    Arc::new(Schema {
+        numbers: vec!["/amount".into(), "/items".into()],
+        categories: vec!["/service".into(), "/operation".into()],
+        keys: vec!["/customer".into()],
+        ..Schema::default()
+    })
+}
+
+fn point(offset: i64, sample: Sample) -> Traced<Point> {
+    let origin =
+        Origin { lane: Lane { topic: "t".into(), partition: 0 }, offset, time: Time(offset * 1_000) };
+    Traced { origin, value: Point { sample, embeddings: Vec::new() } }
+}
+
+/// A payment: each customer has an amount of their own, each service its operations.
+fn payment(draws: &mut Draws) -> Sample {
+    let (customer, service) = (draws.below(100), draws.below(3));
+    let amount = (customer as f64 + 10.0) * (1.0 + 0.4 * (draws.unit() - draws.unit()));
+    Sample {
+        numbers: vec![Some(amount), Some(1.0 + draws.below(5) as f64)],
+        categories: vec![
+            Some(["cart", "mail", "pay"][service].into()),
+            Some(format!("op{}", 3 * service + draws.below(3)).into()),
+        ],
+        keys: vec![Some(format!("c{customer}").into())],
+        ..Sample::default()
+    }
+}
+
+/// A detector that has judged so many payments, and the verdicts.
+fn after(events: i64) -> (Detector, Vec<Verdict>) {
+    let (mut detector, mut draws) = (Detector::new(SETTINGS, schema()), Draws(1));
+    let verdicts = (0..events).map(|offset| {
+        let point = point(offset, payment(&mut draws));
+        let verdict = detector.judge(&point);
+        detector.settle(point.origin.time, verdict.is_anomaly());
+        verdict
+    });
+    let verdicts = verdicts.collect();
+    (detector, verdicts)
+}
+
+#[test]
+fn planted_anomalies_of_several_kinds_are_found_and_explained() {
+    let odd_amount = Sample {
+        numbers: vec![Some(105.0), Some(2.0)],
+        categories: vec![Some("cart".into()), Some("op1".into())],
+        keys: vec![Some("c10".into())],
+        ..Sample::default()
+    };
+    let huge_amount = Sample { numbers: vec![Some(9e9), Some(2.0)], ..odd_amount.clone() };
+    let normal = Sample { numbers: vec![Some(20.0), Some(2.0)], ..odd_amount.clone() };
+    let new_value = Sample { categories: vec![Some("<new>".into()), Some("op1".into())], ..normal.clone() };
+    let odd_pair = Sample { categories: vec![Some("cart".into()), Some("op8".into())], ..normal.clone() };
+    let cases = [
+        (odd_amount, "numeric", "/amount", "of /customer=c10)"),
+        (huge_amount, "numeric", "/amount", "90 % of events"),
+        (new_value, "categorical", "/service", "never"),
+        (odd_pair, "categorical", "", "never with /"),
+    ];
+    for (sample, channel, field, expected) in cases {
+        let (mut detector, _) = after(10_000);
+        let verdict = detector.judge(&point(10_000, sample.clone()));
+        let evidence = verdict.evidence.as_ref().expect("an anomaly has evidence");
+        let first = &evidence.reasons[0];
+        assert!(verdict.is_anomaly() && !verdict.admitted, "{verdict:?}");
+        assert_eq!(first.channel, channel);
+        assert!(first.field.contains(field) && first.expected.contains(expected), "{first:?}");
+        assert!(evidence.reasons.len() <= 5);
+        let (mut detector, _) = after(10_000);
+        assert!(!detector.judge(&point(10_000, normal.clone())).is_anomaly());
+    }
+}
+
+#[test]
+fn a_clean_stream_costs_the_budget_and_surprise_is_what_it_says() {
+    let (detector, verdicts) = after(60_000);
+    let steady = &verdicts[10_000..];
+    let share = |test: &dyn Fn(&Verdict) -> bool| {
+        steady.iter().filter(|verdict| test(verdict)).count() as f64 / steady.len() as f64
+    };
+    for level in [1.0, 2.0, 3.0, 4.0, 5.0, 6.0] {
+        let ratio = share(&|verdict| verdict.surprise > level) / f64::exp(-level);
+        assert!((0.75..1.33).contains(&ratio), "surprise over {level}: {ratio} of what it says");
+    }
+    let alerts = share(&Verdict::is_anomaly) * 1_000.0;
+    assert!((0.5..2.0).contains(&alerts), "{alerts} alerts where one is budgeted");
+    let kept_out = share(&|verdict| !verdict.admitted);
+    assert!((0.01..0.03).contains(&kept_out), "{kept_out} of events did not teach");
+    assert!(verdicts.iter().all(|verdict| verdict.warm == (verdict.seen >= 500)));
+    assert!(verdicts.iter().all(|verdict| verdict.evidence.is_some() == verdict.is_anomaly()));
+    let (fields, gauges): (Vec<_>, _) = (
+        verdicts[9].channels.iter().map(|entry| (entry.channel, &*entry.field)).collect(),
+        detector.gauges(),
+    );
+    let expected = [
+        ("numeric", "/amount"),
+        ("numeric", "/items"),
+        ("categorical", "/service"),
+        ("categorical", "/operation"),
+    ];
+    assert_eq!(fields, expected);
+    assert!(gauges.seen == 60_000 && gauges.keys > 100 && gauges.keys < 1_500, "{gauges:?}");
+}
+
+#[test]
+fn the_same_points_get_the_same_verdicts() {
+    assert_eq!(after(5_000).1, after(5_000).1);
+}
+
+#[test]
+fn a_burst_does_not_hide_the_next_anomaly() {
+    let (mut detector, _) = after(10_000);
+    let mut draws = Draws(9);
+    let normal = payment(&mut draws);
+    let strange = |service: &str| Sample {
+        categories: vec![Some(service.into()), normal.categories[1].clone()],
+        ..normal.clone()
+    };
+    for offset in 10_000..10_150 {
+        assert!(!detector.judge(&point(offset, strange("<outage>"))).admitted);
+        detector.settle(Time(offset * 1_000), offset == 10_000);
+    }
+    let verdict = detector.judge(&point(10_150, strange("<other>")));
+    // Had each of the 150 been remembered, the next would be one of 3 % of events: 3.5 nats.
+    assert!(verdict.surprise > 6.0, "{verdict:?}");
+}
+
+#[test]
+fn what_keeps_coming_becomes_normal() {
+    let (mut detector, _) = after(5_000);
+    let mut draws = Draws(5);
+    let mut last = true;
+    for offset in 5_000..8_000 {
+        let mut sample = payment(&mut draws);
+        if offset % 3 == 0 {
+            sample = Sample {
+                numbers: vec![Some(30.0 + draws.unit()), Some(40.0)],
+                categories: vec![Some("refund".into()), Some("op9".into())],
+                keys: vec![Some("desk".into())],
+                ..Sample::default()
+            };
+        }
+        let verdict = detector.judge(&point(offset, sample));
+        detector.settle(Time(offset * 1_000), false);
+        last = if offset % 3 == 0 { verdict.admitted } else { last };
+    }
+    assert!(last && detector.gauges().promoted >= 1, "{:?}", detector.gauges());
+}
+
+/// Judges samples, and checks what must hold whatever comes.
+fn survive(schema: Schema, samples: impl Iterator<Item = Sample>) -> (Detector, Vec<Verdict>) {
+    let mut detector = Detector::new(SETTINGS, Arc::new(schema));
+    let verdicts = samples.zip(0..).map(|(sample, offset)| {
+        let point = point(offset, sample);
+        let verdict = detector.judge(&point);
+        detector.settle(point.origin.time, verdict.is_anomaly());
+        assert!(verdict.surprise.is_finite() && verdict.surprise >= 0.0 && verdict.threshold.is_finite());
+        let entries = verdict.channels.iter();
+        assert!(entries.clone().all(|entry| entry.score.is_finite() && entry.surprise.is_finite()));
+        verdict
+    });
+    let verdicts = verdicts.collect();
+    (detector, verdicts)
+}
+
+fn numbers(x: Option<f64>) -> Sample {
+    Sample { numbers: vec![x], ..Sample::default() }
+}
+
+#[test]
+fn constants_are_never_strange_and_the_first_that_differs_is() {
+    let schema = Schema { numbers: vec!["/x".into()], ..Schema::default() };
+    let stream = (0..4_000).map(|event| numbers(Some(if event == 3_999 { 8.0 } else { 7.0 })));
+    let (_, verdicts) = survive(schema, stream);
+    assert!(verdicts[..3_999].iter().all(|verdict| verdict.surprise == 0.0));
+    assert!(verdicts[3_999].is_anomaly(), "{:?}", verdicts[3_999]);
+    let schema = Schema { categories: vec!["/c".into()], ..Schema::default() };
+    let category = |event| if event == 3_999 { "other" } else { "only" };
+    let stream = (0..4_000)
+        .map(|event| Sample { categories: vec![Some(category(event).into())], ..Sample::default() });
+    let (_, verdicts) = survive(schema, stream);
+    assert!(verdicts[100..3_999].iter().all(|verdict| !verdict.is_anomaly()));
+    assert!(verdicts[3_999].is_anomaly(), "{:?}", verdicts[3_999]);
+}
+
+#[test]
+fn wild_numbers_missing_fields_and_no_fields_give_finite_verdicts() {
+    let mut draws = Draws(3);
+    let wild = [f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, 0.0, f64::NAN, f64::INFINITY, 1.0];
+    let schema = Schema { numbers: vec!["/x".into()], ..Schema::default() };
+    let stream = (0..5_000).map(|event| match event % 10 {
+        0 => numbers(None),
+        1 => Sample::default(),
+        2 => numbers(Some(wild[draws.below(wild.len())])),
+        _ => numbers(Some(draws.unit() * 1e-12)),
+    });
+    survive(schema, stream);
+    let (detector, verdicts) = survive(Schema::default(), (0..2_000).map(|_| Sample::default()));
+    assert!(verdicts.iter().all(|verdict| verdict.surprise == 0.0 && verdict.channels.is_empty()));
+    assert_eq!(detector.gauges().keys, 0);
+}
+
+#[test]
+fn ten_thousand_keys_and_values_cost_bounded_memory() {
+    let stream = (0..10_000).map(|event| Sample {
+        numbers: vec![Some(f64::from(event % 9)), None],
+        categories: vec![Some(format!("v{event}").into()), Some("op1".into())],
+        keys: vec![Some(format!("k{event}").into())],
+        ..Sample::default()
+    });
+    let (detector, _) = survive((*schema()).clone(), stream);
+    let gauges = detector.gauges();
+    assert!(gauges.keys <= 7 * SETTINGS.keys_max && gauges.evicted > 10_000, "{gauges:?}");
+}
+
+#[test]
+fn settings_that_make_no_sense_do_not_panic() {
+    let settings = Settings {
+        warmup_events: 0,
+        calibration_events: 0,
+        half_life_events: f64::NAN,
+        guard: f64::NAN,
+        fusion_power: f64::NAN,
+        keys_max: 0,
+        budget: Budget::Rate { count: f64::NAN, span_ms: 0.0 },
+        ..SETTINGS
+    };
+    let (mut detector, mut draws) = (Detector::new(settings, schema()), Draws(1));
+    for offset in 0..2_000 {
+        let verdict = detector.judge(&point(offset, payment(&mut draws)));
+        detector.settle(Time(i64::MAX - offset), verdict.is_anomaly());
+        assert!(verdict.surprise.is_finite() && verdict.threshold.is_finite());
+    }
+}
