@@ -79,7 +79,8 @@ fn kind(column: &Column<'_>, typed: bool) -> Kind {
     }
     let distinct = column.distinct();
     if distinct < 2 {
-        return Kind::Ignore;
+        // Constant so far: nothing to tell events apart by, until the day it changes.
+        return if column.holds_numbers() { Kind::Number } else { Kind::Category };
     }
     match column.numbers() {
         Some(numbers) => number(column, &numbers, distinct, typed),
