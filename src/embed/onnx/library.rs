@@ -1,0 +1,89 @@
+//! Finds and loads the ONNX Runtime library, once for a process.
+//!
+//! Asking ort anything before a library is loaded, or loading one that is none, ends in a panic or in words that help
+//! nobody: so each place is looked at first, and an error names every place that was tried.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ort::environment::Environment;
+use ort::ep;
+use ort::logging::LogLevel;
+
+use crate::embed::EmbedError;
+use crate::embed::models::{Place, Surroundings, check_library};
+
+/// The library that was loaded, and its environment: a process can have one of each.
+static RUNTIME: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
+
+/// Loads the library on the first call.
+pub(super) fn environment(library: Option<&Path>) -> Result<Environment, EmbedError> {
+    let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let places = Surroundings::of_process().places(library);
+    let mut tried = String::new();
+    for Place { path, because } in places {
+        let outcome = match (&*runtime, because) {
+            // The loader has its own folders; only it can tell.
+            (None, "loader") => load(&path),
+            (None, _) => std::path::absolute(&path).map_err(|error| error.to_string()).and_then(|path| {
+                check_library(&path)?;
+                load(&path)
+            }),
+            (Some(_), "loader") => Err("another library is loaded".to_owned()),
+            (Some((loaded, environment)), _) => check_library(&path).and_then(|()| {
+                let same = std::path::absolute(&path).is_ok_and(|path| path == *loaded);
+                same.then(|| (loaded.clone(), environment.clone()))
+                    .ok_or_else(|| format!("this process has loaded {} already", loaded.display()))
+            }),
+        };
+        match outcome {
+            Ok((path, environment)) => {
+                *runtime = Some((path, environment.clone()));
+                return Ok(environment);
+            }
+            Err(reason) => tried += &format!("\n  {} ({because}): {reason}", path.display()),
+        }
+    }
+    Err(EmbedError::Unusable(format!(
+        "onnx runtime library not usable, tried:{tried}\nset [model] library to libonnxruntime.so of ONNX Runtime 1.24 to \
+         1.32, or run: pip install onnxruntime"
+    )))
+}
+
+fn load(path: &Path) -> Result<(PathBuf, Environment), String> {
+    let builder = ort::init_from(path).map_err(|error| match error {
+        ort::LoadDynamicError::BadVersion { version_str, .. } => {
+            format!("is ONNX Runtime {version_str}, 1.{} or later is needed", ort::MINOR_VERSION)
+        }
+        error => error.to_string(),
+    })?;
+    preload_cuda(path);
+    let environment = builder
+        .with_name("outlierd")
+        .with_telemetry(false)
+        .with_logger(Arc::new(|level, category, _, _, message| log(level, category, message)))
+        .build()
+        .map_err(|error| error.to_string())?;
+    environment.set_log_level(LogLevel::Warning);
+    Ok((path.to_owned(), environment))
+}
+
+/// Its errors come back as results too, so none of its lines is one.
+fn log(level: LogLevel, category: &str, message: &str) {
+    match level {
+        LogLevel::Error | LogLevel::Fatal => tracing::warn!(category, message, "onnx runtime"),
+        _ => tracing::debug!(category, message, "onnx runtime"),
+    }
+}
+
+/// Python's wheels keep CUDA and cuDNN in `site-packages/nvidia`, where the loader does not look. Whether this was
+/// needed and enough, the provider will tell.
+fn preload_cuda(library: &Path) {
+    let Some(nvidia) = library.ancestors().nth(3).map(|packages| packages.join("nvidia")) else { return };
+    for (cuda, cudnn) in [(Some(nvidia.join("cu13/lib")), None), (None, Some(nvidia.join("cudnn/lib")))] {
+        let present = |folder: Option<PathBuf>| folder.filter(|folder| folder.is_dir());
+        if let Err(error) = ep::cuda::preload_dylibs(present(cuda).as_deref(), present(cudnn).as_deref()) {
+            tracing::debug!(%error, "cuda libraries of python's wheels do not load");
+        }
+    }
+}
