@@ -240,7 +240,9 @@ impl Watch {
 
 /// Every way of being strange that the schema gives fields for, in the order of verdicts.
 fn channels(settings: &Settings, schema: &Schema) -> Vec<Box<dyn Channel>> {
-    let all: [Box<dyn Channel>; 2] = [
+    let all: [Box<dyn Channel>; 4] = [
+        Box::new(channel::density::Density::new(settings, schema)),
+        Box::new(channel::text::Text::new(settings, schema)),
         Box::new(channel::numeric::Numeric::new(settings.keys_max, schema)),
         Box::new(channel::categorical::Categorical::new(
             settings.half_life_events,

@@ -54,3 +54,21 @@ pub(crate) struct Held {
     /// How many of those were forgotten for want of room.
     pub(crate) evicted: u64,
 }
+
+/// Scores are rounded to this, so that the last bits of a float never decide.
+const GRID: f64 = 1e-6;
+/// Characters of a text that a reason quotes.
+const QUOTED_CHARS: usize = 200;
+
+/// A score on the grid.
+pub(crate) fn on_grid(score: f64) -> f64 {
+    (score / GRID).round() * GRID
+}
+
+/// The beginning of a text, with an ellipsis where it was cut.
+pub(crate) fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(QUOTED_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

@@ -1,3 +1,5 @@
+//! The window held against a naive scan of all events.
+
 use super::*;
 
 /// What the window must equal: a list of events, and a scan of everything.

@@ -1,3 +1,5 @@
+//! The text channel held against what its formulas give by another way.
+
 use super::*;
 use crate::detect::Budget;
 use crate::flow::{Lane, Origin, Sample, Time};
