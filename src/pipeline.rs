@@ -3,10 +3,14 @@
 //! It owns every piece of state that decides, one lane for each partition, so there are no locks; it does
 //! nothing itself, so a test, a backtest and the daemon drive the very same code.
 
+mod lane;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::flow::{Alert, Embedding, Lane, Record, Rejection, Schema, Traced};
+use crate::flow::{Alert, Embedding, Fault, Lane, Record, Rejection, Schema, Traced};
 use crate::{alert, decode, detect, render};
+use lane::{LaneState, Output};
 
 /// What the pipeline's parts need to know.
 #[derive(Clone, Debug)]
@@ -131,9 +135,194 @@ pub enum Effect {
     },
     /// Remember how far we are.
     Commit(Commit),
+    /// A lane has settled on how its events are read.
+    Settled {
+        /// The lane.
+        lane: Lane,
+        /// Its schema.
+        schema: Arc<Schema>,
+    },
     /// All that was taken in is done; comes once, after `Stop`.
     Stopped,
 }
 
-/// A schema that a lane settled on, for logs.
-pub type LaneSchema = (Lane, Arc<Schema>);
+/// What a pipeline has done since it was made; only ever rising.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records taken in, replayed ones included.
+    pub read: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
+    /// Records of an assignment that had ended, dropped.
+    pub stale: u64,
+    /// Tombstones skipped.
+    pub tombstones: u64,
+    /// Events judged, replayed ones included.
+    pub judged: u64,
+    /// Events that only taught, after a restart.
+    pub replayed: u64,
+    /// Events that the guard kept from teaching.
+    pub withheld: u64,
+    /// Fields whose type did not fit.
+    pub mistyped: u64,
+    /// Events over the threshold.
+    pub anomalies: u64,
+    /// Incidents opened.
+    pub incidents: u64,
+    /// Alerts asked to be published.
+    pub alerts: u64,
+    /// Records put aside, by reason.
+    pub rejected: BTreeMap<Fault, u64>,
+}
+
+/// One lane as the outside may see it.
+#[derive(Clone, Debug)]
+pub struct LaneView {
+    /// The lane.
+    pub lane: Lane,
+    /// Events its detector has judged; 0 while its first events are gathered.
+    pub seen: u64,
+    /// Whether it may alert.
+    pub warm: bool,
+    /// The line a fused surprise must cross, nats.
+    pub threshold: f64,
+    /// Events gathered to infer fields from; 0 once that is done.
+    pub gathered: usize,
+    /// Records taken in and not yet judged.
+    pub waiting: usize,
+}
+
+/// The state of the stream.
+#[derive(Debug)]
+pub struct Pipeline {
+    settings: Arc<Settings>,
+    lanes: BTreeMap<Lane, LaneState>,
+    requests: BTreeMap<u64, Request>,
+    request_next: u64,
+    unacknowledged: usize,
+    counts: Counts,
+    stopping: bool,
+    stopped: bool,
+}
+
+/// Who waits for the answer to an [`EmbedRequest`].
+#[derive(Debug)]
+struct Request {
+    lane: Lane,
+    generation: u64,
+    /// For each text: the lane's serial of its event, and which of the event's texts it is.
+    slots: Vec<(u64, usize)>,
+}
+
+impl Pipeline {
+    /// A pipeline that has seen nothing.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings: Arc::new(settings),
+            lanes: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            request_next: 0,
+            unacknowledged: 0,
+            counts: Counts::default(),
+            stopping: false,
+            stopped: false,
+        }
+    }
+
+    /// Whether it can take in more records; while not, the source has to wait. Other actions are always taken.
+    pub fn accepts(&self) -> bool {
+        let waiting: usize = self.lanes.values().map(LaneState::waiting).sum();
+        waiting < self.settings.in_flight_max
+            && self.requests.len() < self.settings.in_flight_max
+            && self.unacknowledged < self.settings.unacknowledged_max
+    }
+
+    /// What it has done so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Its lanes, in order.
+    pub fn lanes(&self) -> impl Iterator<Item = LaneView> + '_ {
+        self.lanes.iter().map(|(lane, state)| state.view(lane))
+    }
+
+    /// Takes one action; appends what it asks for.
+    pub fn apply(&mut self, action: Action, effects: &mut Vec<Effect>) {
+        match action {
+            Action::Assigned { lane, generation, live_from } => {
+                self.forget(&lane);
+                self.lanes.insert(lane, LaneState::new(&self.settings, generation, live_from));
+            }
+            Action::Revoked { lane, generation } => {
+                if self.lanes.get(&lane).is_some_and(|state| state.generation() == generation) {
+                    self.forget(&lane);
+                }
+            }
+            Action::Read { lane, generation, records } => {
+                let count = records.len() as u64;
+                if !self.with_lane(lane, generation, effects, |state, out| state.read(records, out)) {
+                    self.counts.stale += count;
+                }
+            }
+            Action::Ended { lane, generation } => {
+                self.with_lane(lane, generation, effects, LaneState::ended);
+            }
+            Action::Embedded { id, embeddings } => self.embedded(id, embeddings, effects),
+            Action::Published(ticket) => {
+                let Ticket { lane, generation, offset } = ticket;
+                self.with_lane(lane, generation, effects, |state, out| state.acknowledged(offset, out));
+            }
+            Action::Stop => self.stopping = true,
+        }
+        if self.stopping && !self.stopped && self.unacknowledged == 0 {
+            self.stopped = self.lanes.values().all(|state| state.waiting() == 0);
+            if self.stopped {
+                effects.push(Effect::Stopped);
+            }
+        }
+    }
+
+    fn embedded(&mut self, id: u64, embeddings: Vec<Option<Embedding>>, effects: &mut Vec<Effect>) {
+        let Some(Request { lane, generation, slots }) = self.requests.remove(&id) else { return };
+        self.with_lane(lane, generation, effects, |state, out| {
+            // An answer that is too short leaves the rest as failed: nothing may wait for ever.
+            let answers = embeddings.into_iter().chain(std::iter::repeat(None));
+            for ((serial, text), embedding) in slots.into_iter().zip(answers) {
+                state.embedded(serial, text, embedding);
+            }
+            state.advance(out);
+        });
+    }
+
+    /// Runs a step of one lane's state and takes what came of it; false when the lane is not ours (any more).
+    fn with_lane(
+        &mut self,
+        lane: Lane,
+        generation: u64,
+        effects: &mut Vec<Effect>,
+        step: impl FnOnce(&mut LaneState, &mut Output),
+    ) -> bool {
+        let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.generation() == generation) else {
+            return false;
+        };
+        let mut output = Output::new(&lane, generation, &mut self.counts, effects);
+        step(state, &mut output);
+        state.commit(&mut output);
+        let Output { texts, slots, tickets_issued, tickets_returned, .. } = output;
+        self.unacknowledged = (self.unacknowledged + tickets_issued).saturating_sub(tickets_returned);
+        if !texts.is_empty() {
+            let id = self.request_next;
+            self.request_next += 1;
+            self.requests.insert(id, Request { lane, generation, slots });
+            effects.push(Effect::Embed(EmbedRequest { id, texts }));
+        }
+        true
+    }
+
+    fn forget(&mut self, lane: &Lane) {
+        if let Some(state) = self.lanes.remove(lane) {
+            self.unacknowledged = self.unacknowledged.saturating_sub(state.unacknowledged());
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! All that is known of one partition: its reader, its detector, its incidents, and what is still in flight.
+//!
+//! Everything here is a function of the partition's records in their order. Embeddings may come back in any order
+//! and in any batches; events are judged strictly in the order they were read.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::{Commit, Counts, Effect, LaneView, Settings, Ticket};
+use crate::alert::Incidents;
+use crate::decode::{self, Decoded};
+use crate::detect::Detector;
+use crate::flow::{
+    Alert, Embedding, Event, Fault, Lane, Origin, Point, Record, Rejection, Schema, Traced, Verdict,
+};
+use crate::offsets::Offsets;
+use crate::render::{self, Renderer};
+
+/// What a step of a lane asks for; collected so that one step makes one embedding request.
+pub(super) struct Output<'a> {
+    lane: &'a Lane,
+    generation: u64,
+    counts: &'a mut Counts,
+    effects: &'a mut Vec<Effect>,
+    pub(super) texts: Vec<Arc<str>>,
+    pub(super) slots: Vec<(u64, usize)>,
+    pub(super) tickets_issued: usize,
+    pub(super) tickets_returned: usize,
+}
+
+impl<'a> Output<'a> {
+    pub(super) fn new(
+        lane: &'a Lane,
+        generation: u64,
+        counts: &'a mut Counts,
+        effects: &'a mut Vec<Effect>,
+    ) -> Self {
+        Self {
+            lane,
+            generation,
+            counts,
+            effects,
+            texts: Vec::new(),
+            slots: Vec::new(),
+            tickets_issued: 0,
+            tickets_returned: 0,
+        }
+    }
+
+    fn ticket(&mut self, offset: i64) -> Ticket {
+        self.tickets_issued += 1;
+        Ticket { lane: self.lane.clone(), generation: self.generation, offset }
+    }
+
+    fn publish(&mut self, offset: i64, alert: Alert) {
+        self.counts.alerts += 1;
+        let ticket = self.ticket(offset);
+        self.effects.push(Effect::Publish { ticket, alert: Box::new(alert) });
+    }
+
+    fn reject(&mut self, record: Traced<Arc<Record>>, rejection: Rejection) {
+        *self.counts.rejected.entry(rejection.fault).or_default() += 1;
+        let ticket = self.ticket(record.origin.offset);
+        self.effects.push(Effect::Reject { ticket, record, rejection });
+    }
+}
+
+/// One partition while it is ours.
+#[derive(Debug)]
+pub(super) struct LaneState {
+    settings: Arc<Settings>,
+    generation: u64,
+    live_from: i64,
+    stage: Stage,
+    queue: VecDeque<Waiting>,
+    /// Serial of the event at the front of the queue; the one behind it has the next.
+    serial_front: u64,
+    offsets: Offsets,
+    committed: i64,
+    unacknowledged: usize,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Keeping the first events until there are enough to tell what their fields are.
+    Gathering(Vec<(Traced<Arc<Record>>, Event)>),
+    /// Judging.
+    Running(Box<Running>),
+}
+
+#[derive(Debug)]
+struct Running {
+    renderer: Renderer,
+    detector: Detector,
+    incidents: Incidents,
+}
+
+/// A rendered event that waits for its embeddings or for its turn.
+#[derive(Debug)]
+struct Waiting {
+    record: Traced<Arc<Record>>,
+    point: Point,
+    /// Texts not yet embedded.
+    missing: usize,
+    failed: bool,
+}
+
+impl LaneState {
+    pub(super) fn new(settings: &Arc<Settings>, generation: u64, live_from: i64) -> Self {
+        let mut lane = Self {
+            settings: Arc::clone(settings),
+            generation,
+            live_from,
+            stage: Stage::Gathering(Vec::new()),
+            queue: VecDeque::new(),
+            serial_front: 0,
+            offsets: Offsets::new(live_from, settings.replay_events),
+            committed: live_from,
+            unacknowledged: 0,
+        };
+        if !settings.render.fields.is_empty() {
+            lane.stage = lane.running(render::schema(&settings.render, &[]));
+        }
+        lane
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Events rendered and not yet judged.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Alerts and rejections not yet acknowledged.
+    pub(super) fn unacknowledged(&self) -> usize {
+        self.unacknowledged
+    }
+
+    pub(super) fn view(&self, lane: &Lane) -> LaneView {
+        let (gathered, seen, warm, threshold) = match &self.stage {
+            Stage::Gathering(first) => (first.len(), 0, false, 0.0),
+            Stage::Running(running) => {
+                let gauges = running.detector.gauges();
+                let warm = gauges.seen >= self.settings.detect.warmup_events;
+                (0, gauges.seen, warm, gauges.threshold)
+            }
+        };
+        LaneView { lane: lane.clone(), seen, warm, threshold, gathered, waiting: self.queue.len() }
+    }
+
+    /// Takes records in, in order.
+    pub(super) fn read(&mut self, records: Vec<Traced<Record>>, output: &mut Output) {
+        for record in records {
+            output.counts.read += 1;
+            output.counts.bytes += record.value.payload.as_ref().map_or(0, Vec::len) as u64;
+            if self.offsets.begin(record.origin.offset) {
+                self.take_in(record.map(Arc::new), output);
+            }
+        }
+        self.advance(output);
+    }
+
+    /// No more records will come: infer from what there is.
+    pub(super) fn ended(&mut self, output: &mut Output) {
+        if let Stage::Gathering(first) = &self.stage
+            && !first.is_empty()
+        {
+            self.settle(output);
+        }
+        self.advance(output);
+    }
+
+    /// Fills in one embedding; `None` when the embedder failed on the text for good.
+    pub(super) fn embedded(&mut self, serial: u64, text: usize, embedding: Option<Embedding>) {
+        let at = serial.checked_sub(self.serial_front).and_then(|at| usize::try_from(at).ok());
+        let Some(waiting) = at.and_then(|at| self.queue.get_mut(at)) else { return };
+        waiting.missing = waiting.missing.saturating_sub(1);
+        waiting.failed |= embedding.is_none();
+        if let Some(slot) = waiting.point.embeddings.get_mut(text) {
+            *slot = embedding;
+        }
+    }
+
+    /// Judges every event at the front that is complete.
+    pub(super) fn advance(&mut self, output: &mut Output) {
+        while self.queue.front().is_some_and(|front| front.missing == 0) {
+            let Some(waiting) = self.queue.pop_front() else { return };
+            self.serial_front += 1;
+            self.judge(waiting, output);
+        }
+    }
+
+    /// The other side has an alert or rejection.
+    pub(super) fn acknowledged(&mut self, offset: i64, output: &mut Output) {
+        if self.offsets.release(offset) {
+            self.unacknowledged = self.unacknowledged.saturating_sub(1);
+            output.tickets_returned += 1;
+        }
+    }
+
+    /// Asks for a commit if there is anything new to commit.
+    pub(super) fn commit(&mut self, output: &mut Output) {
+        let offset = self.offsets.committable();
+        if offset > self.committed {
+            self.committed = offset;
+            let replay_from = self.offsets.replay_from().unwrap_or(offset).min(offset);
+            let (lane, generation) = (output.lane.clone(), self.generation);
+            output.effects.push(Effect::Commit(Commit { lane, generation, offset, replay_from }));
+        }
+    }
+
+    fn take_in(&mut self, record: Traced<Arc<Record>>, output: &mut Output) {
+        let event = match decode::decode(&self.settings.decode, &record.value) {
+            Ok(Decoded::Event(event)) => event,
+            Ok(Decoded::Tombstone) => {
+                output.counts.tombstones += 1;
+                self.offsets.release(record.origin.offset);
+                return;
+            }
+            Err(rejection) => return self.reject(record, rejection, output),
+        };
+        match &mut self.stage {
+            Stage::Gathering(first) => {
+                first.push((record, event));
+                if first.len() >= self.settings.render.infer_events.max(1) {
+                    self.settle(output);
+                }
+            }
+            Stage::Running(_) => self.enqueue(record, &event, output),
+        }
+    }
+
+    /// Infers the schema from the events gathered, then takes them in.
+    fn settle(&mut self, output: &mut Output) {
+        let Stage::Gathering(first) = &mut self.stage else { return };
+        let (records, events): (Vec<_>, Vec<_>) = std::mem::take(first).into_iter().unzip();
+        let schema = render::schema(&self.settings.render, &events);
+        self.stage = self.running(schema);
+        if let Stage::Running(running) = &self.stage {
+            let schema = Arc::clone(running.renderer.schema());
+            output.effects.push(Effect::Settled { lane: output.lane.clone(), schema });
+        }
+        for (record, event) in records.into_iter().zip(&events) {
+            self.enqueue(record, event, output);
+        }
+    }
+
+    fn running(&self, schema: Schema) -> Stage {
+        let schema = Arc::new(schema);
+        Stage::Running(Box::new(Running {
+            renderer: Renderer::new(&self.settings.render, Arc::clone(&schema)),
+            detector: Detector::new(self.settings.detect, schema),
+            incidents: Incidents::new(self.settings.alert),
+        }))
+    }
+
+    fn enqueue(&mut self, record: Traced<Arc<Record>>, event: &Event, output: &mut Output) {
+        let Stage::Running(running) = &self.stage else { return };
+        let sample = running.renderer.render(event);
+        output.counts.mistyped += u64::from(sample.mistyped);
+        if is_empty(&sample) {
+            let message = "none of the fields that are read is there".to_owned();
+            return self.reject(
+                record,
+                Rejection { fault: Fault::NoFields, stage: "render", message },
+                output,
+            );
+        }
+        let serial = self.serial_front + self.queue.len() as u64;
+        let mut missing = 0;
+        for (index, text) in sample.texts.iter().enumerate() {
+            if let Some(text) = text {
+                output.texts.push(Arc::clone(text));
+                output.slots.push((serial, index));
+                missing += 1;
+            }
+        }
+        let embeddings = vec![None; sample.texts.len()];
+        let point = Point { sample, embeddings };
+        self.queue.push_back(Waiting { record, point, missing, failed: false });
+    }
+
+    fn reject(&mut self, record: Traced<Arc<Record>>, rejection: Rejection, output: &mut Output) {
+        // A replayed record was put aside when it was live.
+        if record.origin.offset >= self.live_from {
+            // The hold of `begin` becomes the hold of the rejection.
+            self.unacknowledged += 1;
+            output.reject(record, rejection);
+        }
+    }
+
+    fn judge(&mut self, waiting: Waiting, output: &mut Output) {
+        let Waiting { record: Traced { origin, value: record }, point, failed, .. } = waiting;
+        let offset = origin.offset;
+        if failed {
+            let message = "the embedder failed on a text of this record".to_owned();
+            let rejection = Rejection { fault: Fault::NotEmbedded, stage: "embed", message };
+            return self.reject(Traced { origin, value: record }, rejection, output);
+        }
+        let Stage::Running(running) = &mut self.stage else { return };
+        let time = point.sample.time.unwrap_or(origin.time);
+        let point = Traced { origin: Origin { time, ..origin }, value: point };
+        let verdict = running.detector.judge(&point);
+        let judged = Traced { origin: point.origin, value: verdict };
+        count(output.counts, &judged.value);
+        let schema = running.renderer.schema();
+        let outcome = running.incidents.take(&judged, &point.value, &record, schema);
+        running.detector.settle(time, outcome.opened);
+        if offset < self.live_from {
+            output.counts.replayed += 1;
+            return;
+        }
+        output.counts.incidents += u64::from(outcome.opened);
+        for alert in outcome.alerts {
+            self.offsets.hold(offset);
+            self.unacknowledged += 1;
+            output.publish(offset, alert);
+        }
+        self.offsets.release(offset);
+    }
+}
+
+fn is_empty(sample: &crate::flow::Sample) -> bool {
+    sample.texts.iter().all(Option::is_none)
+        && sample.numbers.iter().all(Option::is_none)
+        && sample.categories.iter().all(Option::is_none)
+}
+
+fn count(counts: &mut Counts, verdict: &Verdict) {
+    counts.judged += 1;
+    counts.withheld += u64::from(!verdict.admitted);
+    counts.anomalies += u64::from(verdict.is_anomaly());
+}
