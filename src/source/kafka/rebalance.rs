@@ -1,0 +1,215 @@
+//! Answers to what the group decided: one assign or unassign for each decision, in their order.
+//!
+//! To assign, the start offsets are found out first; to give up, what is known to be done is committed first,
+//! with a bound on the wait. What is lost is not committed: others may have it already. The shard hears of each
+//! change in the order of its records.
+
+use std::time::Duration;
+
+use rdkafka::consumer::{Consumer, RebalanceProtocol};
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::context::Change;
+use super::session::Session;
+use super::starts::{self, StartAt};
+use crate::flow::Lane;
+use crate::pipeline::Action;
+use crate::source::{LaneReport, SourceError, now};
+
+/// How long a commit before giving up may take.
+const COMMIT: Duration = Duration::from_secs(5);
+
+/// How long a poll may wait while something else is awaited.
+const POLL: Duration = Duration::from_millis(20);
+
+impl Session<'_> {
+    /// Answers what can be answered now.
+    ///
+    /// # Errors
+    /// When it cannot go on; see [`super::run`].
+    pub(super) fn rebalance(&mut self) -> Result<(), SourceError> {
+        while let Some(change) = self.changes.pop_front() {
+            match change {
+                Change::Assign(lanes) => {
+                    // It waits until the shards have taken all there is: so the outbox stays small.
+                    if !self.inlets.is_clear() || !self.assign(&lanes)? {
+                        self.changes.push_front(Change::Assign(lanes));
+                        return Ok(());
+                    }
+                }
+                Change::Revoke { lanes, lost } => self.revoke(&lanes, lost)?,
+            }
+            self.inlets.pump()?;
+        }
+        Ok(())
+    }
+
+    /// Whether it was answered; else it is to be tried again.
+    fn assign(&mut self, lanes: &[Lane]) -> Result<bool, SourceError> {
+        if self.changes.iter().any(|change| matches!(change, Change::Revoke { .. })) {
+            // Taken back before we have begun: not worth a question.
+            self.decline(lanes);
+            return Ok(true);
+        }
+        let starts = match starts::query(&self.consumer, lanes, self.settings.start) {
+            Ok(starts) => starts,
+            Err(error) => {
+                let code = error.rdkafka_error_code();
+                if code != Some(RDKafkaErrorCode::OperationTimedOut) {
+                    tracing::warn!(%error, "start offsets cannot be found out; trying again");
+                }
+                self.judge(&error, error.to_string())?;
+                return Ok(false);
+            }
+        };
+        self.generation += 1;
+        for (lane, start) in lanes.iter().zip(&starts) {
+            self.begin(lane, start);
+        }
+        let list = if matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative) {
+            starts::list(lanes.iter().zip(&starts).map(|(lane, start)| (lane, Offset::Offset(start.from))))
+        } else {
+            // The eager protocol's assign replaces the whole assignment.
+            starts::list(self.lanes.iter().map(|held| (&held.lane, Offset::Offset(held.position))))
+        };
+        self.answer("assign", self.add(&list));
+        // A partition that was paused when it was last given up still is.
+        let ours = starts::partitions(lanes.iter());
+        let paused = if self.paused { self.consumer.pause(&ours) } else { self.consumer.resume(&ours) };
+        self.answer("pause", paused);
+        self.accepted = true;
+        self.status.connected();
+        Ok(true)
+    }
+
+    fn begin(&mut self, lane: &Lane, start: &StartAt) {
+        let generation = self.generation;
+        let shard = self.inlets.seat();
+        tracing::info!(%lane, generation, shard, from = start.from, live_from = start.live_from, "assigned");
+        let live_from = start.live_from;
+        self.inlets.push(shard, Action::Assigned { lane: lane.clone(), generation, live_from });
+        self.lanes.insert(lane.clone(), generation, shard, start);
+        let committed = (!start.fresh).then_some(start.live_from);
+        let report = LaneReport { generation, position: start.from, end: None, committed };
+        self.status.assigned(lane.clone(), report);
+    }
+
+    /// Gives partitions up.
+    ///
+    /// # Errors
+    /// When a shard has hung up or the library cannot go on.
+    pub(super) fn revoke(&mut self, lanes: &[Lane], lost: bool) -> Result<(), SourceError> {
+        let lost = lost || self.consumer.assignment_lost();
+        let asked = !lost && self.commit_of(lanes);
+        for lane in lanes {
+            self.end(lane);
+        }
+        if lost {
+            tracing::warn!(lanes = lanes.len(), "partitions lost: others read on from the last commit");
+        }
+        let waited = if asked { self.await_commits(COMMIT) } else { Ok(()) };
+        // Whatever went wrong: the group waits for this answer.
+        let list = starts::partitions(lanes.iter());
+        self.answer("unassign", self.subtract(&list));
+        waited
+    }
+
+    /// Answers an assignment that nobody wants any more: as one of which nothing is read.
+    pub(super) fn decline(&self, lanes: &[Lane]) {
+        let list = starts::list(lanes.iter().map(|lane| (lane, Offset::End)));
+        self.answer("assign", self.add(&list));
+    }
+
+    /// Asks for a commit of all that is known to be done; whether there was anything.
+    pub(super) fn commit_of(&mut self, lanes: &[Lane]) -> bool {
+        self.take_commits();
+        self.commit_again_what_failed();
+        match self.lanes.to_commit(|lane| lanes.contains(lane)) {
+            Some(list) => {
+                self.ask_commit(&list);
+                true
+            }
+            None => self.consumer.context().with_commits(|commits| commits.outstanding > 0),
+        }
+    }
+
+    /// Polls until all commits are answered, or `patience` is at its end.
+    fn await_commits(&mut self, patience: Duration) -> Result<(), SourceError> {
+        let deadline = now() + patience;
+        while self.consumer.context().with_commits(|commits| commits.outstanding > 0) {
+            if now() >= deadline {
+                tracing::warn!("commit before giving partitions up was not answered in time");
+                break;
+            }
+            self.turn(POLL)?;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, lane: &Lane) {
+        let Some(held) = self.lanes.remove(lane) else { return };
+        tracing::info!(%lane, generation = held.generation, "revoked");
+        self.inlets.forget(lane);
+        self.inlets.leave(held.shard);
+        self.inlets.push(held.shard, Action::Revoked { lane: held.lane, generation: held.generation });
+        self.status.revoked(lane);
+    }
+
+    /// Begins anew in partitions whose position is gone, as if they were given up and assigned again.
+    ///
+    /// # Errors
+    /// When a shard has hung up or the library cannot go on.
+    pub(super) fn begin_anew(&mut self) -> Result<(), SourceError> {
+        if !self.changes.is_empty() || !self.inlets.is_clear() {
+            return Ok(());
+        }
+        let positions = self.lanes.iter().map(|held| (&held.lane, held.position));
+        let mut lanes = match starts::out_of_range(&self.consumer, positions) {
+            Ok(lanes) => lanes,
+            Err(error) => {
+                tracing::warn!(%error, "watermarks cannot be found out; trying again");
+                return self.judge(&error, error.to_string());
+            }
+        };
+        self.out_of_range = false;
+        if lanes.is_empty() {
+            // The library has stopped reading some partition and does not say which.
+            lanes = self.lanes.iter().map(|held| held.lane.clone()).collect();
+        }
+        if lanes.is_empty() {
+            return Ok(());
+        }
+        tracing::error!(lanes = lanes.len(), "read position is out of range; beginning anew there");
+        self.revoke(&lanes, false)?;
+        self.inlets.pump()?;
+        self.changes.push_back(Change::Assign(lanes));
+        Ok(())
+    }
+
+    fn add(&self, list: &TopicPartitionList) -> KafkaResult<()> {
+        match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => self.consumer.incremental_assign(list),
+            _ => self.consumer.assign(list),
+        }
+    }
+
+    fn subtract(&self, list: &TopicPartitionList) -> KafkaResult<()> {
+        match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => self.consumer.incremental_unassign(list),
+            _ if self.lanes.is_empty() => self.consumer.unassign(),
+            _ => {
+                let rest =
+                    starts::list(self.lanes.iter().map(|held| (&held.lane, Offset::Offset(held.position))));
+                self.consumer.assign(&rest)
+            }
+        }
+    }
+
+    fn answer(&self, what: &str, result: KafkaResult<()>) {
+        if let Err(error) = result {
+            tracing::error!(what, %error, "the library refused an answer to the group");
+            self.status.error(format!("{what} was refused: {error}"));
+        }
+    }
+}

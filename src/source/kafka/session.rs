@@ -1,0 +1,261 @@
+//! The consumer's thread while it reads: poll, gather, send, commit; wait when the shards are full.
+//!
+//! A turn never blocks longer than a poll. Whatever is slow (a rebalance, a full shard) is taken up again turn
+//! by turn, so that the group always hears from us.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, TryRecvError};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionList;
+
+use super::Settings;
+use super::context::{Change, Context};
+use super::lanes::Lanes;
+use super::starts::partitions;
+use crate::pipeline::Commit;
+use crate::source::{Inlets, SourceError, Status, now};
+
+/// How long a poll may wait for a record.
+const POLL: Duration = Duration::from_millis(100);
+
+/// How long a full shard is waited for before partitions are paused: a pause throws away what was read ahead,
+/// so a shard that is merely busy must not cause one.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How long to wait for a full shard at once.
+const PUMP: Duration = Duration::from_millis(10);
+
+/// A commit that was not answered for so long does not hold up the next.
+const UNANSWERED: Duration = Duration::from_secs(15);
+
+/// The consumer and all that its thread knows.
+pub(super) struct Session<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) consumer: BaseConsumer<Context>,
+    pub(super) inlets: Inlets,
+    pub(super) status: &'a Arc<Status>,
+    pub(super) lanes: Lanes,
+    /// What the group decided and is not yet answered.
+    pub(super) changes: VecDeque<Change>,
+    /// Rises with each assignment.
+    pub(super) generation: u64,
+    /// Whether the broker has given us partitions before: then a refusal may pass.
+    pub(super) accepted: bool,
+    /// Whether partitions must begin anew, since their position is gone.
+    pub(super) out_of_range: bool,
+    /// Whether some shard may still send commits.
+    pub(super) commits_open: bool,
+    pub(super) paused: bool,
+    /// Whether nothing more is read.
+    pub(super) stopping: bool,
+    commits: &'a Receiver<Commit>,
+    commit_at: Instant,
+    commit_asked: Instant,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        settings: &'a Settings,
+        consumer: BaseConsumer<Context>,
+        inlets: Inlets,
+        commits: &'a Receiver<Commit>,
+        status: &'a Arc<Status>,
+    ) -> Self {
+        Self {
+            settings,
+            consumer,
+            inlets,
+            status,
+            lanes: Lanes::new(settings.batch_max),
+            changes: VecDeque::new(),
+            generation: 0,
+            accepted: false,
+            out_of_range: false,
+            commits_open: true,
+            paused: false,
+            stopping: false,
+            commits,
+            commit_at: now() + settings.commit_interval,
+            commit_asked: now(),
+        }
+    }
+
+    /// Reads until told to stop.
+    ///
+    /// # Errors
+    /// When it cannot go on; see [`super::run`].
+    pub(super) fn read(&mut self, stop: &AtomicBool) -> Result<(), SourceError> {
+        while !stop.load(Ordering::Relaxed) {
+            self.turn(POLL)?;
+            self.rebalance()?;
+            if self.out_of_range {
+                self.begin_anew()?;
+            }
+            self.commit_when_due();
+        }
+        Ok(())
+    }
+
+    /// Polls for up to `wait`, takes what there is up to one batch, and sends it.
+    ///
+    /// # Errors
+    /// When a shard has hung up or the library cannot go on.
+    pub(super) fn turn(&mut self, wait: Duration) -> Result<(), SourceError> {
+        self.take_commits();
+        if self.stopping {
+            self.serve(wait);
+            return Ok(());
+        }
+        self.await_shards()?;
+        let mut wait = if self.inlets.is_clear() { wait } else { Duration::ZERO };
+        let mut failure = None;
+        while !self.lanes.is_full() {
+            match self.consumer.poll(wait) {
+                Some(Ok(message)) => self.lanes.gather(&message),
+                Some(Err(error)) => {
+                    failure = Some(error);
+                    break;
+                }
+                // Also after a rebalance or a commit's answer: what is gathered goes out all the same.
+                None => break,
+            }
+            wait = Duration::ZERO;
+        }
+        self.changes.extend(self.consumer.context().take_changes());
+        self.lanes.flush(&mut self.inlets, self.status);
+        self.inlets.pump()?;
+        let Some(error) = failure else { return Ok(()) };
+        let reason = self.consumer.context().reason();
+        let text = if reason.is_empty() { error.to_string() } else { reason };
+        self.judge(&error, text)
+    }
+
+    /// Polls once, dropping records: what is not committed is read again.
+    pub(super) fn serve(&mut self, wait: Duration) {
+        // Errors do not matter any more: the deadline bounds all waiting.
+        if let Some(Err(error)) = self.consumer.poll(wait) {
+            tracing::debug!(%error, "while stopping");
+        }
+        self.changes.extend(self.consumer.context().take_changes());
+    }
+
+    /// Takes all commits there are.
+    pub(super) fn take_commits(&mut self) {
+        loop {
+            match self.commits.try_recv() {
+                Ok(commit) => self.lanes.note(&commit),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => {
+                    self.commits_open = false;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Asks for all commits that are due, unless the last are unanswered.
+    pub(super) fn commit_when_due(&mut self) {
+        let time = now();
+        if time < self.commit_at {
+            return;
+        }
+        let answered = self.consumer.context().with_commits(|commits| commits.outstanding == 0);
+        if !answered && time < self.commit_asked + UNANSWERED {
+            return;
+        }
+        self.commit_at = time + self.settings.commit_interval;
+        self.take_commits();
+        self.commit_again_what_failed();
+        if let Some(list) = self.lanes.to_commit(|_| true) {
+            self.ask_commit(&list);
+        }
+    }
+
+    /// Asks for a commit; the answer comes in a later poll.
+    pub(super) fn ask_commit(&mut self, list: &TopicPartitionList) {
+        self.commit_asked = now();
+        self.consumer.context().with_commits(|commits| commits.outstanding += 1);
+        if let Err(error) = self.consumer.commit(list, CommitMode::Async) {
+            tracing::warn!(%error, "commit could not be asked for; it is tried again");
+            self.consumer.context().with_commits(|commits| {
+                commits.outstanding = commits.outstanding.saturating_sub(1);
+                commits.failed = true;
+            });
+        }
+    }
+
+    pub(super) fn commit_again_what_failed(&mut self) {
+        if self.consumer.context().with_commits(|commits| std::mem::take(&mut commits.failed)) {
+            self.lanes.ask_again();
+        }
+    }
+
+    /// Waits a little for full shards, then pauses; goes on when all that was read has found its place.
+    fn await_shards(&mut self) -> Result<(), SourceError> {
+        if !self.paused {
+            let deadline = now() + PATIENCE;
+            while !self.inlets.is_clear() && now() < deadline {
+                self.inlets.pump_for(PUMP)?;
+                // A shard may be full because its commits wait for us.
+                self.take_commits();
+            }
+        } else {
+            self.inlets.pump_for(PUMP)?;
+        }
+        let clear = self.inlets.is_clear();
+        if clear == self.paused {
+            self.pause(!clear);
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, pause: bool) {
+        self.paused = pause;
+        self.status.paused(pause);
+        let list = partitions(self.lanes.iter().map(|held| &held.lane));
+        let done = if pause { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+        if let Err(error) = done {
+            tracing::warn!(%error, pause, "pausing or resuming failed");
+        }
+    }
+
+    /// Decides what an error of the library means, and tells it in `text`.
+    ///
+    /// # Errors
+    /// When it cannot pass.
+    pub(super) fn judge(&mut self, error: &KafkaError, text: String) -> Result<(), SourceError> {
+        use RDKafkaErrorCode as Code;
+        if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
+            return Err(SourceError::Fatal(text));
+        }
+        match error.rdkafka_error_code() {
+            Some(
+                Code::Authentication
+                | Code::SaslAuthenticationFailed
+                | Code::TopicAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::ClusterAuthorizationFailed,
+            ) => {
+                if !self.accepted {
+                    return Err(SourceError::Refused(text));
+                }
+                tracing::error!(error = text, "refused by the broker, which let us in before; trying on");
+                self.status.error(format!("refused by the broker: {text}"));
+            }
+            Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => self.out_of_range = true,
+            Some(
+                Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut,
+            ) => tracing::debug!(error = text, "connection"),
+            _ => {
+                tracing::warn!(error = text, "the library reports an error and goes on");
+                self.status.error(text);
+            }
+        }
+        Ok(())
+    }
+}
