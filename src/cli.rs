@@ -1,1 +1,214 @@
-//! cli
+//! The command line: verbs, flags, exit codes.
+//!
+//! Exit codes are those of sysexits(3): 64 usage, 69 something needed is not there, 70 a fault of our own, 78
+//! configuration.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, Config};
+use crate::{daemon, demo};
+
+const USAGE: u8 = 64;
+const UNAVAILABLE: u8 = 69;
+const SOFTWARE: u8 = 70;
+const CONFIG: u8 = 78;
+
+/// Finds the strange event in a stream the moment it arrives.
+#[derive(Debug, Parser)]
+#[command(name = "outlierd", version, arg_required_else_help = true)]
+struct Line {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Watch a stream and write alerts until told to stop.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Show the main job: a broker in this process, a stream with planted anomalies, and what was found of them.
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(Demo),
+    /// Say everything that is wrong with a configuration, without starting anything.
+    Validate(Settings),
+    /// Print the default configuration: every key, with a comment.
+    Defaults,
+}
+
+const RUN_EXAMPLES: &str = "Examples:
+  outlierd run -c outlierd.toml
+  outlierd run --set kafka.brokers=broker:9092 --set 'source.topics=[\"logs\"]'
+  tail -f app.log | outlierd run --source stdin --sink stdout
+  outlierd run --source file --input access.jsonl.gz --sink stdout --set sink.format=text";
+
+const DEMO_EXAMPLES: &str = "Examples:
+  outlierd demo
+  outlierd demo --brokers localhost:9092 --events 100000
+  outlierd demo --seed 7 --json | tail -n 1";
+
+#[derive(Debug, Args)]
+struct Settings {
+    /// Configuration file (TOML); what it leaves out keeps its default.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one key, over file and environment: --set kafka.brokers=broker:9092
+    #[arg(long, value_name = "KEY=VALUE", value_parser = set)]
+    set: Vec<config::Set>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Source {
+    Kafka,
+    File,
+    Stdin,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Sink {
+    Kafka,
+    Stdout,
+    File,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    #[command(flatten)]
+    settings: Settings,
+    /// Where events come from.
+    #[arg(long, value_enum)]
+    source: Option<Source>,
+    /// Where alerts go.
+    #[arg(long, value_enum)]
+    sink: Option<Sink>,
+    /// A file to read (with --source file); may be given again.
+    #[arg(long, value_name = "FILE")]
+    input: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct Demo {
+    /// A real broker, instead of the one inside this process.
+    #[arg(long, value_name = "HOST:PORT")]
+    brokers: Option<String>,
+    /// How many events to write.
+    #[arg(long, default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..))]
+    events: u64,
+    /// The stream's seed: the same seed, the same stream.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// End with one line that is a JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Parses the command line and does what it says.
+pub fn main() -> ExitCode {
+    let line = match Line::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            let _on_a_closed_terminal = error.print();
+            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match line.verb {
+        Verb::Run(run) => run_daemon(&run),
+        Verb::Demo(demo) => run_demo(&demo),
+        Verb::Validate(settings) => validate(&settings),
+        Verb::Defaults => {
+            say(config::DEFAULTS);
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn run_daemon(run: &Run) -> ExitCode {
+    let mut sets = Vec::new();
+    if let Some(source) = run.source {
+        let kind = match source {
+            Source::Kafka => "kafka",
+            Source::File => "file",
+            Source::Stdin => "stdin",
+        };
+        sets.push(("source.kind".to_owned(), kind.to_owned()));
+    }
+    if let Some(sink) = run.sink {
+        let kind = match sink {
+            Sink::Kafka => "kafka",
+            Sink::Stdout => "stdout",
+            Sink::File => "file",
+        };
+        sets.push(("sink.kind".to_owned(), kind.to_owned()));
+    }
+    if !run.input.is_empty() {
+        let quoted: Vec<String> = run.input.iter().map(|path| format!("{path:?}")).collect();
+        sets.push(("source.paths".to_owned(), format!("[{}]", quoted.join(","))));
+    }
+    sets.extend(run.settings.set.iter().cloned());
+    let config = match Config::load(run.settings.config.as_deref(), &sets) {
+        Ok(config) => config,
+        Err(error) => return fail(CONFIG, &error),
+    };
+    daemon::log(&config.log);
+    let stop = daemon::Stop::default();
+    match daemon::run(&config, &stop) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+fn run_demo(options: &Demo) -> ExitCode {
+    let settings = demo::Settings {
+        brokers: options.brokers.clone(),
+        events: options.events,
+        seed: options.seed,
+        json: options.json,
+    };
+    match demo::run(&settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(demo::DemoError::Daemon(error)) => failed(&error),
+        Err(error @ demo::DemoError::Config(_)) => fail(CONFIG, &error),
+        Err(error) => fail(UNAVAILABLE, &error),
+    }
+}
+
+fn validate(settings: &Settings) -> ExitCode {
+    match Config::load(settings.config.as_deref(), &settings.set) {
+        Ok(_) => {
+            say("the configuration is valid\n");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(CONFIG, &error),
+    }
+}
+
+fn failed(error: &daemon::Error) -> ExitCode {
+    let code = match error {
+        daemon::Error::Config(_) => CONFIG,
+        daemon::Error::Unavailable(_) => UNAVAILABLE,
+        daemon::Error::Internal(_) => SOFTWARE,
+    };
+    fail(code, error)
+}
+
+#[expect(clippy::print_stderr, reason = "this is where the command speaks")]
+fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("outlierd: {error}");
+    ExitCode::from(code)
+}
+
+fn say(text: &str) {
+    use std::io::Write as _;
+    let _on_a_closed_pipe = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn set(text: &str) -> Result<config::Set, String> {
+    let (key, value) = text.split_once('=').ok_or("should be KEY=VALUE")?;
+    if key.trim().is_empty() {
+        Err("should be KEY=VALUE".to_owned())
+    } else {
+        Ok((key.trim().into(), value.into()))
+    }
+}

@@ -1,1 +1,109 @@
-//! config
+//! Settings as written, and how they become settings as used.
+//!
+//! What the operator wrote (`raw`) is one type; what the parts run with ([`Config`]) is another, valid by
+//! construction. All that is wrong is said at once.
+
+mod load;
+mod raw;
+mod resolve;
+mod units;
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::embed::{onnx, worker};
+use crate::{pipeline, sink, source};
+
+pub use load::Set;
+
+/// The defaults; the file is also the reference for a reader.
+pub const DEFAULTS: &str = include_str!("../config/default.toml");
+
+/// Everything that is wrong with a configuration, a line each.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration is not valid\n  {}", .0.join("\n  "))]
+pub struct ConfigError(pub Vec<String>);
+
+/// Where events come from.
+#[derive(Clone, Debug)]
+pub enum SourceConfig {
+    /// Topics.
+    Kafka(source::kafka::Settings),
+    /// Files.
+    File(source::file::Settings),
+    /// Standard input.
+    Stdin(source::stdin::Settings),
+}
+
+/// Where alerts go.
+#[derive(Clone, Debug)]
+pub enum SinkConfig {
+    /// A topic.
+    Kafka(sink::kafka::Settings),
+    /// Standard output.
+    Stdout(sink::stdout::Settings),
+    /// A file.
+    File(sink::file::Settings),
+}
+
+/// What embeds texts.
+#[derive(Clone, Debug)]
+pub enum ModelConfig {
+    /// The built-in embedder.
+    Hashed {
+        /// Distinct texts whose embeddings are kept, a shard.
+        cache_texts: usize,
+    },
+    /// A model through ONNX Runtime.
+    Onnx {
+        /// The model.
+        model: onnx::Settings,
+        /// The worker that runs it.
+        worker: worker::Settings,
+    },
+}
+
+/// How the log is written.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// A filter of tracing-subscriber.
+    pub level: String,
+    /// Text or JSON; none: text on a terminal.
+    pub text: Option<bool>,
+}
+
+/// What the daemon runs with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name of this use of the daemon: the consumer group.
+    pub service: String,
+    /// Where events come from.
+    pub source: SourceConfig,
+    /// Where alerts go.
+    pub sink: SinkConfig,
+    /// What embeds texts.
+    pub model: ModelConfig,
+    /// What judges.
+    pub pipeline: pipeline::Settings,
+    /// Threads that judge; 0: one a core.
+    pub shards: usize,
+    /// Address of the admin server.
+    pub admin: Option<SocketAddr>,
+    /// The log.
+    pub log: LogConfig,
+    /// The budget as written.
+    pub budget: String,
+    /// Digest of all settings that can change a verdict; 16 hexadecimal digits.
+    pub digest: String,
+}
+
+impl Config {
+    /// Reads defaults, a file, the environment and settings of the command line; later ones win.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with its key, where it was set and what it should be.
+    pub fn load(file: Option<&Path>, sets: &[Set]) -> Result<Self, ConfigError> {
+        let raw = load::raw(DEFAULTS, file, sets).map_err(ConfigError)?;
+        resolve::resolve(&raw).map_err(ConfigError)
+    }
+}

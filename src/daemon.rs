@@ -1,1 +1,241 @@
-//! daemon
+//! Puts the parts together and keeps them running until told to stop.
+//!
+//! ```text
+//!            Action                    EmbedRequest / Answer
+//!  source ─────────────▶ shard 0..N ◀───────────────────────▶ embedding worker (one a device)
+//!    ▲                    │  │   ▲      (a built-in embedder is a function call in the shard)
+//!    │      Commit        │  │   │ Published
+//!    └────────────────────┘  └───┴──────────▶ sink
+//!                                 Outgoing
+//!  service: signals, /metrics, /livez, /readyz
+//! ```
+//!
+//! One thread for the source, one for each shard, one for the sink, one for the service. Every arrow is a bounded
+//! queue: when a stage is slow the one before it waits, and in the end the consumer stops fetching.
+
+mod embedding;
+mod service;
+mod shard;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::config::{Config, SinkConfig, SourceConfig};
+use crate::pipeline::{Commit, Pipeline};
+use crate::sink::{self, Acks, Outgoing};
+use crate::source::{self, Inlets, SourceError};
+use crate::{admin, metrics};
+use service::{Service, Watched};
+use shard::{Shard, ShardError};
+
+pub use service::log;
+pub use shard::Progress;
+
+/// Batches between the source and a shard: enough to keep it busy, few enough to keep memory small.
+const INBOX: usize = 8;
+/// Commits between shards and source; a fuller queue only makes them coalesce.
+const COMMITS: usize = 1_024;
+/// Alerts and rejections between shards and sink.
+const OUTGOING: usize = 1_024;
+/// How long a thread that was told to leave may take before the process leaves without it.
+const LEAVE: Duration = Duration::from_secs(8);
+
+/// Why the daemon ended, by what its caller does next.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration cannot work: change it.
+    #[error("{0}")]
+    Config(String),
+    /// Something outside that is needed is not there.
+    #[error("{0}")]
+    Unavailable(String),
+    /// A fault of our own.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// Tells the daemon to stop; clones tell the same one.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Stop: drain what was taken in, commit, leave.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has been told.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+}
+
+/// Runs until the source ends or `stop` is set, then drains.
+///
+/// # Errors
+/// When a part cannot start or cannot go on.
+pub fn run(config: &Config, stop: &Stop) -> Result<(), Error> {
+    run_watched(config, stop, &Arc::new(Progress::default()))
+}
+
+/// As [`run`], with an eye on how far it has come.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_watched(config: &Config, stop: &Stop, progress: &Arc<Progress>) -> Result<(), Error> {
+    let exposition = metrics::install();
+    let listener =
+        config.admin.map(admin::Listener::bind).transpose().map_err(|e| Error::Config(e.to_string()))?;
+    let embeddings = embedding::open(config)?;
+    let watched = Watched::default();
+    let abandon = Arc::new(AtomicBool::new(false));
+    let (outgoing, outgoing_end) = bounded(OUTGOING);
+    let (commits, commits_end) = bounded(COMMITS);
+    let (mut inlets, mut acks, mut shards) = (Vec::new(), Vec::new(), Vec::new());
+    let provenance = embeddings.provenance(config);
+    for (index, embedding) in embeddings.shards.into_iter().enumerate() {
+        let (inlet, inbox) = bounded(INBOX);
+        let (ack, acknowledgements) =
+            bounded(config.pipeline.in_flight_max + config.pipeline.unacknowledged_max);
+        inlets.push(inlet);
+        acks.push(ack);
+        let shard = Shard {
+            index,
+            pipeline: Pipeline::new(config.pipeline.clone()),
+            warmup: config.pipeline.detect.warmup_events,
+            embedding,
+            inbox,
+            acknowledgements,
+            outgoing: Sender::clone(&outgoing),
+            commits: Sender::clone(&commits),
+            abandon: Arc::clone(&abandon),
+            progress: Arc::clone(progress),
+        };
+        shards.push(spawn(&format!("shard-{index}"), stop, move || shard.run())?);
+    }
+    drop((outgoing, commits));
+    metrics::build_info(env!("CARGO_PKG_VERSION"), provenance.model.clone(), embeddings.provider);
+    let service = Service::start(listener, exposition, stop, &watched)?;
+    let sink = start_sink(config, provenance, outgoing_end, Acks::new(acks), stop, &watched)?;
+    let source = start_source(config, Inlets::new(inlets), commits_end, stop, &watched)?;
+
+    let read = source.join().unwrap_or_else(|_| Err(SourceError::Fatal("the source's thread broke".into())));
+    // From here on nobody commits: what a shard still holds is judged again by the next start.
+    abandon.store(true, Ordering::Relaxed);
+    let judged = shards.into_iter().map(|shard| leave(shard, "a shard")).collect::<Vec<_>>();
+    let written = leave(sink, "the sink");
+    service.end();
+    outcome(read, judged, written)
+}
+
+/// The error that matters most: what broke first breaks the others.
+fn outcome(
+    read: Result<(), SourceError>,
+    judged: Vec<Result<Result<(), ShardError>, Error>>,
+    written: Result<Result<(), sink::SinkError>, Error>,
+) -> Result<(), Error> {
+    match written? {
+        Ok(()) => {}
+        Err(sink::SinkError::Closed { .. }) => return Ok(()),
+        Err(error @ sink::SinkError::Settings(_)) => return Err(Error::Config(error.to_string())),
+        Err(error) => return Err(Error::Unavailable(error.to_string())),
+    }
+    for shard in judged {
+        match shard? {
+            Ok(()) | Err(ShardError::SinkEnded) => {}
+            Err(error @ ShardError::Embedder(_)) => return Err(Error::Internal(error.to_string())),
+        }
+    }
+    match read {
+        Ok(()) => Ok(()),
+        Err(error @ SourceError::Settings(_)) => Err(Error::Config(error.to_string())),
+        Err(error @ SourceError::ShardGone(_)) => Err(Error::Internal(error.to_string())),
+        Err(error) => Err(Error::Unavailable(error.to_string())),
+    }
+}
+
+fn start_source(
+    config: &Config,
+    inlets: Inlets,
+    commits: Receiver<Commit>,
+    stop: &Stop,
+    watched: &Watched,
+) -> Result<JoinHandle<Result<(), SourceError>>, Error> {
+    let (settings, status, flag) = (config.source.clone(), Arc::clone(&watched.source), stop.flag());
+    spawn("source", stop, move || match &settings {
+        SourceConfig::Kafka(settings) => source::kafka::run(settings, inlets, &commits, &flag, &status),
+        SourceConfig::File(settings) => source::file::run(settings, inlets, &commits, &flag, &status),
+        SourceConfig::Stdin(settings) => source::stdin::run(settings, inlets, &commits, &flag, &status),
+    })
+}
+
+fn start_sink(
+    config: &Config,
+    provenance: sink::Provenance,
+    outgoing: Receiver<Outgoing>,
+    acks: Acks,
+    stop: &Stop,
+    watched: &Watched,
+) -> Result<JoinHandle<Result<(), sink::SinkError>>, Error> {
+    let (settings, status) = (config.sink.clone(), Arc::clone(&watched.sink));
+    spawn("sink", stop, move || match settings {
+        SinkConfig::Kafka(settings) => sink::kafka::run(&settings, &provenance, outgoing, acks, status),
+        SinkConfig::Stdout(settings) => sink::stdout::run(&settings, &provenance, outgoing, acks, status),
+        SinkConfig::File(settings) => sink::file::run(&settings, &provenance, outgoing, acks, status),
+    })
+}
+
+/// Starts a named thread; when what it does fails, everything is told to stop.
+fn spawn<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
+    name: &str,
+    stop: &Stop,
+    body: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<JoinHandle<Result<T, E>>, Error> {
+    let (stop, role) = (stop.clone(), name.to_owned());
+    let guarded = move || {
+        let _when_it_breaks = StopOnPanic(stop.clone());
+        let outcome = body();
+        if let Err(error) = &outcome {
+            tracing::error!(part = %role, %error, "stopping");
+            stop.set();
+        }
+        outcome
+    };
+    let started = thread::Builder::new().name(name.to_owned()).spawn(guarded);
+    started.map_err(|error| Error::Internal(format!("cannot start thread {name}: {error}")))
+}
+
+/// A thread that breaks must not leave the others waiting for it.
+struct StopOnPanic(Stop);
+
+impl Drop for StopOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.set();
+        }
+    }
+}
+
+/// Joins a thread that was told to leave, but not for ever.
+fn leave<T>(thread: JoinHandle<T>, name: &str) -> Result<T, Error> {
+    let step = Duration::from_millis(5);
+    let mut left = LEAVE;
+    while !thread.is_finished() {
+        if left < step {
+            return Err(Error::Unavailable(format!(
+                "{name} did not end within {LEAVE:?}; leaving without it"
+            )));
+        }
+        thread::sleep(step);
+        left -= step;
+    }
+    thread.join().map_err(|_broken| Error::Internal(format!("{name} broke; its message stands above")))
+}

@@ -1,0 +1,272 @@
+//! Settings as the operator wrote them: one struct a section, unknown keys refused.
+//!
+//! Nothing here has a default: `config/default.toml` is the first layer, so every key is there.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    pub(super) source: Source,
+    pub(super) kafka: Kafka,
+    pub(super) sink: Sink,
+    pub(super) decode: Decode,
+    pub(super) render: Render,
+    #[serde(default)]
+    pub(super) field: Vec<Field>,
+    pub(super) model: Model,
+    pub(super) detect: Detect,
+    pub(super) alert: Alert,
+    pub(super) pipeline: Pipeline,
+    pub(super) admin: Admin,
+    pub(super) log: Log,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SourceKind {
+    Kafka,
+    File,
+    Stdin,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Start {
+    Earliest,
+    Latest,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Source {
+    pub(super) kind: SourceKind,
+    pub(super) topics: Vec<String>,
+    pub(super) paths: Vec<String>,
+    pub(super) follow: bool,
+    pub(super) start: Start,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Kafka {
+    pub(super) brokers: String,
+    pub(super) group: String,
+    pub(super) instance: String,
+    pub(super) commit_interval: String,
+    pub(super) shutdown_timeout: String,
+    pub(super) fetch_memory: Size,
+    pub(super) options: BTreeMap<String, Scalar>,
+}
+
+// Options hold passwords: none of their values may be printed.
+impl std::fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let options: Vec<&String> = self.options.keys().collect();
+        f.debug_struct("Kafka")
+            .field("brokers", &self.brokers)
+            .field("group", &self.group)
+            .field("options", &options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A value that librdkafka takes as text.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Scalar {
+    Text(String),
+    Bool(bool),
+    Integer(i64),
+    Number(f64),
+}
+
+impl Scalar {
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Bool(value) => value.to_string(),
+            Self::Integer(value) => value.to_string(),
+            Self::Number(value) => value.to_string(),
+        }
+    }
+}
+
+/// Bytes, as a number or with a unit.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Size {
+    Bytes(u64),
+    Text(String),
+}
+
+impl Size {
+    pub(super) fn bytes(&self) -> Result<usize, String> {
+        match self {
+            Self::Bytes(bytes) => usize::try_from(*bytes).map_err(|error| error.to_string()),
+            Self::Text(text) => super::units::size(text),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SinkKind {
+    Kafka,
+    Stdout,
+    File,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum OutputFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Sink {
+    pub(super) kind: SinkKind,
+    pub(super) topic: String,
+    pub(super) dead_letter_topic: String,
+    pub(super) path: String,
+    pub(super) dead_letter_path: String,
+    pub(super) format: OutputFormat,
+    pub(super) message_max: Size,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Format {
+    Auto,
+    Json,
+    Text,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Decode {
+    pub(super) format: Format,
+    pub(super) size_max: Size,
+    pub(super) depth_max: usize,
+    pub(super) fields_max: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Render {
+    pub(super) infer_events: usize,
+    pub(super) text_max: Size,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Kind {
+    Text,
+    Number,
+    Category,
+    Time,
+    Key,
+    Ignore,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Field {
+    pub(super) pointer: String,
+    pub(super) kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ModelKind {
+    Hashed,
+    Onnx,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Fallback {
+    Cpu,
+    Fail,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Pooling {
+    Auto,
+    Mean,
+    Cls,
+    Last,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Model {
+    pub(super) kind: ModelKind,
+    pub(super) path: String,
+    pub(super) library: String,
+    pub(super) device: String,
+    pub(super) fallback: Fallback,
+    pub(super) pooling: Pooling,
+    pub(super) prefix: String,
+    pub(super) tokens_max: usize,
+    pub(super) threads: usize,
+    pub(super) tokenizer_threads: usize,
+    pub(super) batch_tokens: usize,
+    pub(super) batch_wait: String,
+    pub(super) cache_texts: usize,
+    pub(super) allow_dynamic_quantisation: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Detect {
+    pub(super) window: usize,
+    pub(super) window_texts: usize,
+    pub(super) neighbours: f64,
+    pub(super) warmup: u64,
+    pub(super) calibration: usize,
+    pub(super) half_life: f64,
+    pub(super) guard: f64,
+    pub(super) fusion_power: f64,
+    pub(super) keys_max: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Alert {
+    pub(super) budget: String,
+    pub(super) similarity: f64,
+    pub(super) gap: String,
+    pub(super) span: String,
+    pub(super) open_max: usize,
+    pub(super) closing: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pipeline {
+    pub(super) shards: usize,
+    pub(super) in_flight_max: usize,
+    pub(super) unacknowledged_max: usize,
+    pub(super) replay_events: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Admin {
+    pub(super) listen: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) level: String,
+    pub(super) format: OutputFormat,
+}

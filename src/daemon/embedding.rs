@@ -1,0 +1,77 @@
+//! The embedder that the configuration asks for, made ready before anything is read.
+
+use std::thread;
+
+use crossbeam_channel::bounded;
+
+use super::Error;
+use super::shard::Embedding;
+use crate::config::{Config, ModelConfig};
+use crate::embed::hashed::Hashed;
+use crate::embed::onnx::Onnx;
+use crate::embed::worker::Worker;
+use crate::embed::{EmbedError, Embedder};
+use crate::sink::Provenance;
+
+/// One way to an embedder for each shard.
+pub(super) struct Embeddings {
+    pub(super) shards: Vec<Embedding>,
+    pub(super) provider: String,
+    embedder: &'static str,
+    digest: String,
+}
+
+/// Opens the model and warms it.
+pub(super) fn open(config: &Config) -> Result<Embeddings, Error> {
+    let shards = match config.shards {
+        0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        shards => shards,
+    };
+    match &config.model {
+        ModelConfig::Hashed { cache_texts } => {
+            let embedder = Hashed::new(*cache_texts);
+            let digest = embedder.digest().to_owned();
+            let inline = |_| Embedding::Inline(Box::new(Hashed::new(*cache_texts)));
+            Ok(Embeddings {
+                shards: (0..shards).map(inline).collect(),
+                provider: "cpu".into(),
+                embedder: "hashed",
+                digest,
+            })
+        }
+        ModelConfig::Onnx { model, worker } => {
+            let onnx = Onnx::open(model).map_err(unusable)?;
+            let (digest, provider) = (onnx.digest().to_owned(), onnx.provider().to_owned());
+            tracing::info!(%provider, model = %digest, dimensions = onnx.dimensions(), "model ready");
+            let (tokeniser, model) = onnx.split();
+            let worker = Worker::start(*worker, tokeniser, model).map_err(unusable)?;
+            // A pipeline takes nothing in while `in_flight_max` requests are out; some more come from lanes that end.
+            let answers_max = config.pipeline.in_flight_max + 1_024;
+            let queued = |_| {
+                let (answer, answers) = bounded(answers_max);
+                Embedding::Worker { worker: worker.clone(), answer, answers }
+            };
+            Ok(Embeddings { shards: (0..shards).map(queued).collect(), provider, embedder: "onnx", digest })
+        }
+    }
+}
+
+impl Embeddings {
+    /// What each alert says about the daemon that raised it.
+    pub(super) fn provenance(&self, config: &Config) -> Provenance {
+        Provenance {
+            service: config.service.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            model: self.digest.clone(),
+            config: config.digest.clone(),
+            embedder: self.embedder.to_owned(),
+            budget: config.budget.clone(),
+        }
+    }
+}
+
+// A model or library that is missing is as often the machine's fault as the configuration's: unavailable.
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+fn unusable(error: EmbedError) -> Error {
+    Error::Unavailable(error.to_string())
+}

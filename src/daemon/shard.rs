@@ -1,0 +1,286 @@
+//! One shard: a pipeline on its own thread, and the deeds that its effects ask for.
+//!
+//! A shard must never block on one neighbour while another waits for it: whenever a queue out of it is full, it goes
+//! on taking acknowledgements and answers, so that no cycle of full queues can stand still.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, never, select};
+
+use crate::embed::Embedder;
+use crate::embed::worker::{Answer, Worker};
+use crate::flow::Lane;
+use crate::metrics;
+use crate::pipeline::{Action, Commit, Counts, Effect, EmbedRequest, LaneView, Pipeline};
+use crate::sink::Outgoing;
+
+/// How often a shard looks up from its queues.
+const PULSE: Duration = Duration::from_millis(100);
+/// How often it exports what it has counted.
+const EXPORT: Duration = Duration::from_millis(500);
+
+/// How a shard gets its texts embedded.
+pub(super) enum Embedding {
+    /// A function call: for an embedder as fast as one.
+    Inline(Box<dyn Embedder>),
+    /// The worker that all shards share, and the queue of its answers to this shard.
+    Worker { worker: Worker, answer: Sender<Answer>, answers: Receiver<Answer> },
+}
+
+/// What the outside may know of all shards together.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Events judged.
+    pub judged: AtomicU64,
+    /// Records put aside.
+    pub rejected: AtomicU64,
+    /// Incidents opened.
+    pub incidents: AtomicU64,
+    /// Each shard's lanes as they were a moment ago.
+    lanes: Mutex<BTreeMap<usize, Vec<LaneView>>>,
+}
+
+impl Progress {
+    /// All lanes, as they were a moment ago.
+    pub fn lanes(&self) -> Vec<LaneView> {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.values().flatten().cloned().collect()
+    }
+
+    fn set_lanes(&self, shard: usize, views: Vec<LaneView>) {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).insert(shard, views);
+    }
+}
+
+/// A shard before it runs.
+pub(super) struct Shard {
+    pub(super) index: usize,
+    pub(super) pipeline: Pipeline,
+    pub(super) warmup: u64,
+    pub(super) embedding: Embedding,
+    pub(super) inbox: Receiver<Action>,
+    pub(super) acknowledgements: Receiver<Action>,
+    pub(super) outgoing: Sender<Outgoing>,
+    pub(super) commits: Sender<Commit>,
+    /// Set when shutdown has taken too long: leave everything as it is.
+    pub(super) abandon: Arc<AtomicBool>,
+    pub(super) progress: Arc<Progress>,
+}
+
+/// Why a shard ended early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ShardError {
+    /// The embedder cannot go on.
+    #[error("{0}")]
+    Embedder(String),
+    /// The sink has ended.
+    #[error("the sink has ended")]
+    SinkEnded,
+}
+
+impl Shard {
+    /// Runs until the pipeline has stopped, or until it is abandoned.
+    pub(super) fn run(self) -> Result<(), ShardError> {
+        Running {
+            counted: Counts::default(),
+            owed: BTreeMap::new(),
+            local: VecDeque::new(),
+            inbox_closed: false,
+            exported: now(),
+            shard: self,
+        }
+        .run()
+    }
+}
+
+struct Running {
+    shard: Shard,
+    /// Actions that came while a queue out was full, and answers of an inline embedder.
+    local: VecDeque<Action>,
+    /// Commits that found their queue full: the newest for each lane.
+    owed: BTreeMap<Lane, Commit>,
+    counted: Counts,
+    exported: Instant,
+    inbox_closed: bool,
+}
+
+impl Running {
+    fn run(mut self) -> Result<(), ShardError> {
+        let mut effects = Vec::new();
+        let mut stopped = false;
+        while !stopped && !self.shard.abandon.load(Ordering::Relaxed) {
+            if let Some(action) = self.next()? {
+                self.shard.pipeline.apply(action, &mut effects);
+            }
+            for effect in effects.drain(..) {
+                stopped |= matches!(effect, Effect::Stopped);
+                self.perform(effect)?;
+            }
+            self.pay_owed();
+            self.report(stopped);
+        }
+        // What is still owed is worth waiting for a little: it saves judging it again.
+        for commit in std::mem::take(&mut self.owed).into_values() {
+            let _unless_the_source_has_gone = self.shard.commits.send_timeout(commit, EXPORT);
+        }
+        self.report(true);
+        Ok(())
+    }
+
+    /// The next action; none when nothing happened for a pulse.
+    fn next(&mut self) -> Result<Option<Action>, ShardError> {
+        if let Some(action) = self.local.pop_front() {
+            return Ok(Some(action));
+        }
+        let hungry = self.shard.pipeline.accepts() && !self.inbox_closed;
+        let (nothing, no_answers) = (never(), never());
+        let inbox = if hungry { &self.shard.inbox } else { &nothing };
+        let answers = match &self.shard.embedding {
+            Embedding::Inline(_) => &no_answers,
+            Embedding::Worker { worker, answers, .. } => {
+                if let Some(trouble) = worker.failed() {
+                    return Err(ShardError::Embedder(trouble));
+                }
+                answers
+            }
+        };
+        select! {
+            recv(self.shard.acknowledgements) -> action => Ok(action.ok()),
+            recv(answers) -> answer => Ok(answer.ok().map(embedded)),
+            recv(inbox) -> action => {
+                // A source that has gone without a word asked for nothing more: that is a stop.
+                self.inbox_closed = action.is_err();
+                Ok(Some(action.unwrap_or(Action::Stop)))
+            }
+            default(PULSE) => Ok(None),
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) -> Result<(), ShardError> {
+        match effect {
+            Effect::Embed(request) => self.embed(request),
+            Effect::Publish { ticket, alert } => {
+                self.hand_out(Outgoing::Alert { shard: self.shard.index, ticket, alert })
+            }
+            Effect::Reject { ticket, record, rejection } => {
+                self.hand_out(Outgoing::Reject { shard: self.shard.index, ticket, record, rejection })
+            }
+            Effect::Commit(commit) => {
+                self.owed.insert(commit.lane.clone(), commit);
+                Ok(())
+            }
+            Effect::Settled { lane, schema } => {
+                tracing::info!(
+                    %lane, texts = ?schema.texts, numbers = ?schema.numbers, categories = ?schema.categories,
+                    keys = ?schema.keys, time = ?schema.time, "fields inferred"
+                );
+                Ok(())
+            }
+            Effect::Stopped => Ok(()),
+        }
+    }
+
+    fn embed(&mut self, request: EmbedRequest) -> Result<(), ShardError> {
+        match &mut self.shard.embedding {
+            Embedding::Inline(embedder) => {
+                let texts: Vec<&str> = request.texts.iter().map(AsRef::as_ref).collect();
+                let embeddings =
+                    embedder.embed(&texts).map_err(|error| ShardError::Embedder(error.to_string()))?;
+                self.local.push_back(Action::Embedded { id: request.id, embeddings });
+            }
+            // It may block, but never on this shard: the queue of answers holds all that can be out at once.
+            Embedding::Worker { worker, answer, .. } => worker.submit(request, answer),
+        }
+        Ok(())
+    }
+
+    /// Gives the sink an alert or a rejection, taking acknowledgements while its queue is full.
+    fn hand_out(&mut self, outgoing: Outgoing) -> Result<(), ShardError> {
+        let mut waiting = outgoing;
+        loop {
+            waiting = match self.shard.outgoing.try_send(waiting) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Disconnected(_)) => return Err(ShardError::SinkEnded),
+                Err(TrySendError::Full(waiting)) => waiting,
+            };
+            if self.shard.abandon.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            if let Ok(action) = self.shard.acknowledgements.recv_timeout(PULSE / 10) {
+                self.local.push_back(action);
+            }
+        }
+    }
+
+    /// Hands commits to the source as far as it takes them: a newer one for the same lane replaces what waits here.
+    fn pay_owed(&mut self) {
+        while let Some((_, commit)) = self.owed.pop_first() {
+            if let Err(TrySendError::Full(commit)) = self.shard.commits.try_send(commit) {
+                self.owed.insert(commit.lane.clone(), commit);
+                return;
+            }
+        }
+    }
+
+    fn report(&mut self, last: bool) {
+        let counts = self.shard.pipeline.counts();
+        let progress = &self.shard.progress;
+        let rejected = |counts: &Counts| counts.rejected.values().sum::<u64>();
+        progress.judged.fetch_add(counts.judged - self.counted.judged, Ordering::Relaxed);
+        progress.incidents.fetch_add(counts.incidents - self.counted.incidents, Ordering::Relaxed);
+        progress.rejected.fetch_add(rejected(counts) - rejected(&self.counted), Ordering::Relaxed);
+        if rejected(counts) != rejected(&self.counted) {
+            for (fault, total) in &counts.rejected {
+                metrics::rejected(self.shard.index, fault.name(), *total);
+            }
+        }
+        self.counted.clone_from(counts);
+        if last || self.exported.elapsed() >= EXPORT {
+            self.exported = now();
+            self.export();
+        }
+    }
+
+    fn export(&self) {
+        let counts = &self.counted;
+        metrics::shard(
+            self.shard.index,
+            &metrics::Totals {
+                read: counts.read,
+                bytes: counts.bytes,
+                tombstones: counts.tombstones,
+                judged: counts.judged,
+                replayed: counts.replayed,
+                withheld: counts.withheld,
+                mistyped: counts.mistyped,
+                anomalies: counts.anomalies,
+                incidents: counts.incidents,
+                alerts: counts.alerts,
+            },
+        );
+        let views: Vec<LaneView> = self.shard.pipeline.lanes().collect();
+        for view in &views {
+            let share = view.seen as f64 / self.shard.warmup.max(1) as f64;
+            metrics::lane(
+                &view.lane.topic,
+                view.lane.partition,
+                share.min(1.0),
+                view.threshold,
+                view.waiting,
+            );
+        }
+        self.shard.progress.set_lanes(self.shard.index, views);
+    }
+}
+
+fn embedded(answer: Answer) -> Action {
+    Action::Embedded { id: answer.id, embeddings: answer.embeddings }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the daemon asks the clock; the pipeline is never told")]
+fn now() -> Instant {
+    Instant::now()
+}
