@@ -107,7 +107,9 @@ impl Progress {
 
     fn committed(&self) -> u64 {
         let mut asked = TopicPartitionList::new();
-        (0..PARTITIONS).for_each(|partition| _ = asked.add_partition(&self.topic, partition));
+        for partition in 0..PARTITIONS {
+            asked.add_partition(&self.topic, partition);
+        }
         let Ok(answer) = self.consumer.committed_offsets(asked, Duration::from_secs(5)) else { return 0 };
         let offsets = answer.elements().into_iter().map(|element| match element.offset() {
             Offset::Offset(offset) => u64::try_from(offset).unwrap_or(0),

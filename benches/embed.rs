@@ -4,7 +4,7 @@
 //! the same batches beforehand, tensors made beforehand, nothing but `Session::run` on the clock. The worker gets
 //! texts one by one and tokenises, batches, pools and answers on the clock. Rounds alternate; the median ratio counts.
 //!
-//! Run: `cargo bench --bench embed` (after `tests/run` has fetched MiniLM; without it, only the first table).
+//! Run: `cargo bench --bench embed` (after `tests/run` has fetched `MiniLM`; without it, only the first table).
 #![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
 #![expect(clippy::disallowed_methods, reason = "a bench asks the clock")]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on ends")]
@@ -53,7 +53,7 @@ fn numbers(mut seed: u64) -> impl FnMut(usize) -> usize {
     }
 }
 
-/// Distinct texts of words that MiniLM knows whole: `10 + 0..=20` words, 12 to 32 tokens with the marks.
+/// Distinct texts of words that `MiniLM` knows whole: `10 + 0..=20` words, 12 to 32 tokens with the marks.
 fn texts(count: usize) -> Vec<String> {
     let words: Vec<&str> =
         "the payment of this user was not accepted because limit had been reached at our gateway \
@@ -71,10 +71,14 @@ fn hashed() {
     let texts: Vec<String> = texts(10_000).into_iter().map(|text| text.chars().take(60).collect()).collect();
     for (what, entries) in [("new texts", 0), ("texts met lately", 1 << 17)] {
         let mut hashed = Hashed::new(entries);
-        texts.iter().for_each(|text| drop(hashed.embed_one(text)));
+        for text in &texts {
+            black_box(hashed.embed_one(text));
+        }
         let start = Instant::now();
         for _ in 0..10 {
-            texts.iter().for_each(|text| drop(black_box(hashed.embed_one(text))));
+            for text in &texts {
+                black_box(hashed.embed_one(text));
+            }
         }
         println!(
             "  {what:<18} {:>6.0} ns a text",
@@ -165,13 +169,13 @@ fn ask(child: &mut Child) -> f64 {
 /// The other side: for each line, one round and its seconds.
 fn bare() {
     let tokeniser = Tokeniser::open(&part("minilm/tokenizer.json"), "", TOKENS_MAX).unwrap();
-    let mut batcher = Batcher::new(batching());
+    let mut waiting = Batcher::new(batching());
     let now = Instant::now();
     for text in texts(TEXTS) {
         let tokens = tokeniser.tokenise(&text).unwrap();
-        batcher.push(now, tokens.len(), tokens);
+        waiting.push(now, tokens.len(), tokens);
     }
-    let batches: Vec<Batch<Tokens>> = std::iter::from_fn(|| batcher.flush()).collect();
+    let batches: Vec<Batch<Tokens>> = std::iter::from_fn(|| waiting.flush()).collect();
     let environment =
         ort::init_from(part("onnxruntime/libonnxruntime.so")).unwrap().with_telemetry(false).build().unwrap();
     let inputs: Vec<[Tensor<i64>; 3]> = batches

@@ -2,7 +2,6 @@
 //! the window grows. Prints tables. Run: `cargo bench --bench stream`
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints and may stop")]
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use outlierd::decode::{self, Decoded};
 use outlierd::demo::generate::{Generator, Topic};
 use outlierd::detect::Detector;
 use outlierd::embed::{Embedder, hashed::Hashed};
-use outlierd::flow::{Event, Lane, Origin, Point, Record, Time, Traced};
+use outlierd::flow::{Embedding, Event, Lane, Origin, Point, Record, Sample, Schema, Time, Traced, Verdict};
 use outlierd::pipeline::{self, Action, Effect, Pipeline};
 use outlierd::render::{self, Renderer};
 
@@ -62,66 +61,42 @@ fn origin(offset: usize) -> Origin {
 fn stages(settings: &pipeline::Settings, topic: Topic) {
     let records = records(topic);
     let bytes: usize = records.iter().filter_map(|record| record.payload.as_ref()).map(Vec::len).sum();
-    let mut table: BTreeMap<usize, (&str, Duration)> = BTreeMap::new();
-
     let decode = |record: &Record| match decode::decode(&settings.decode, record) {
         Ok(Decoded::Event(event)) => event,
         _ => Event::default(),
     };
-    let time = fastest(|| records.iter().for_each(|record| _ = black_box(decode(record))));
-    table.insert(0, ("decode", time));
+    let decoding = each(&records, |record| _ = black_box(decode(record)));
 
     let events: Vec<Event> = records.iter().map(decode).collect();
     let schema = Arc::new(render::schema(&settings.render, &events[..settings.render.infer_events]));
     let renderer = Renderer::new(&settings.render, Arc::clone(&schema));
-    let time = fastest(|| events.iter().for_each(|event| _ = black_box(renderer.render(event))));
-    table.insert(1, ("render", time));
+    let rendering = each(&events, |event| _ = black_box(renderer.render(event)));
 
-    let samples: Vec<_> = events.iter().map(|event| renderer.render(event)).collect();
-    let embed = |hashed: &mut Hashed, sample: &outlierd::flow::Sample| {
-        let texts: Vec<&str> = sample.texts.iter().flatten().map(AsRef::as_ref).collect();
-        hashed.embed(&texts).unwrap()
-    };
-    let time = fastest(|| {
+    let samples: Vec<Sample> = events.iter().map(|event| renderer.render(event)).collect();
+    let embedding = fastest(|| {
         let mut hashed = Hashed::new(20_000);
-        samples.iter().for_each(|sample| _ = black_box(embed(&mut hashed, sample)));
-    });
-    table.insert(2, ("embed", time));
-
-    let mut hashed = Hashed::new(20_000);
-    let points: Vec<Traced<Point>> = samples
-        .iter()
-        .enumerate()
-        .map(|(offset, sample)| {
-            let mut found = embed(&mut hashed, sample).into_iter();
-            let embeddings =
-                sample.texts.iter().map(|text| text.as_ref().and_then(|_| found.next().flatten()));
-            let value = Point { embeddings: embeddings.collect(), sample: sample.clone() };
-            let time = sample.time.unwrap_or_default();
-            Traced { origin: Origin { time, ..origin(offset) }, value }
-        })
-        .collect();
-    let time = fastest(|| {
-        let mut detector = Detector::new(settings.detect, Arc::clone(&schema));
-        points.iter().for_each(|point| _ = black_box(detector.judge(point)));
-    });
-    table.insert(3, ("detect", time));
-
-    let mut detector = Detector::new(settings.detect, Arc::clone(&schema));
-    let verdicts: Vec<_> = points.iter().map(|point| detector.judge(point)).collect();
-    let shared: Vec<Arc<Record>> = records.iter().cloned().map(Arc::new).collect();
-    let time = fastest(|| {
-        let mut incidents = Incidents::new(settings.alert);
-        for ((point, verdict), record) in points.iter().zip(&verdicts).zip(&shared) {
-            let judged = Traced { origin: point.origin.clone(), value: verdict.clone() };
-            black_box(incidents.take(&judged, &point.value, record, &schema));
+        for sample in &samples {
+            black_box(embed(&mut hashed, sample));
         }
     });
-    table.insert(4, ("alert", time));
 
-    let whole = fastest(|| {
-        run(settings, &records);
+    let mut hashed = Hashed::new(20_000);
+    let point = |(offset, sample): (usize, &Sample)| {
+        let mut found = embed(&mut hashed, sample).into_iter();
+        let embeddings = sample.texts.iter().map(|text| text.as_ref().and_then(|_| found.next().flatten()));
+        let value = Point { embeddings: embeddings.collect(), sample: sample.clone() };
+        Traced { origin: Origin { time: sample.time.unwrap_or_default(), ..origin(offset) }, value }
+    };
+    let points: Vec<Traced<Point>> = samples.iter().enumerate().map(point).collect();
+    let detecting = fastest(|| {
+        let mut detector = Detector::new(settings.detect, Arc::clone(&schema));
+        for point in &points {
+            black_box(detector.judge(point));
+        }
     });
+    let grouping = group(settings, &schema, &points, &records);
+
+    let whole = fastest(|| _ = run(settings, &records));
     let mean = bytes / records.len();
     println!(
         "\n{EVENTS} events of {}, {mean} bytes each, one lane, one core; best of {ROUNDS}",
@@ -130,13 +105,48 @@ fn stages(settings: &pipeline::Settings, topic: Topic) {
     let (texts, numbers) = (schema.texts.len(), schema.numbers.len());
     let (categories, keys) = (schema.categories.len(), schema.keys.len());
     println!("fields: {texts} texts, {numbers} numbers, {categories} categories, {keys} keys\n");
-    print(&table, whole);
+    let names = ["decode", "render", "embed", "detect", "alert"];
+    let times = [decoding, rendering, embedding, detecting, grouping];
+    print(&names.into_iter().zip(times).collect::<Vec<_>>(), whole);
 }
 
-fn print(table: &BTreeMap<usize, (&str, Duration)>, whole: Duration) {
+/// Time of the fastest of some rounds over all items.
+fn each<T>(items: &[T], mut step: impl FnMut(&T)) -> Duration {
+    fastest(|| {
+        for item in items {
+            step(item);
+        }
+    })
+}
+
+fn embed(hashed: &mut Hashed, sample: &Sample) -> Vec<Option<Embedding>> {
+    let texts: Vec<&str> = sample.texts.iter().flatten().map(AsRef::as_ref).collect();
+    hashed.embed(&texts).unwrap()
+}
+
+/// What it costs to group verdicts into incidents.
+fn group(
+    settings: &pipeline::Settings,
+    schema: &Arc<Schema>,
+    points: &[Traced<Point>],
+    records: &[Record],
+) -> Duration {
+    let mut detector = Detector::new(settings.detect, Arc::clone(schema));
+    let verdicts: Vec<Verdict> = points.iter().map(|point| detector.judge(point)).collect();
+    let records: Vec<Arc<Record>> = records.iter().cloned().map(Arc::new).collect();
+    fastest(|| {
+        let mut incidents = Incidents::new(settings.alert);
+        for ((point, verdict), record) in points.iter().zip(&verdicts).zip(&records) {
+            let judged = Traced { origin: point.origin.clone(), value: verdict.clone() };
+            black_box(incidents.take(&judged, &point.value, record, schema));
+        }
+    })
+}
+
+fn print(table: &[(&str, Duration)], whole: Duration) {
     println!("{:<24}{:>12}{:>10}", "stage", "ns/event", "share");
-    let sum: Duration = table.values().map(|(_, time)| *time).sum();
-    for (name, time) in table.values() {
+    let sum: Duration = table.iter().map(|(_, time)| *time).sum();
+    for (name, time) in table {
         row(name, *time, sum);
     }
     row("sum of stages", sum, sum);
@@ -192,9 +202,7 @@ fn windows(settings: &pipeline::Settings) {
     for window_events in [1_000, 10_000, 100_000] {
         let detect = outlierd::detect::Settings { window_events, ..settings.detect };
         let settings = pipeline::Settings { detect, ..settings.clone() };
-        let time = fastest(|| {
-            run(&settings, &records);
-        });
+        let time = fastest(|| _ = run(&settings, &records));
         let each = time.as_secs_f64() * 1e9 / EVENTS as f64;
         let ratio = each / *first.get_or_insert(each);
         println!("{window_events:<12}{each:>12.0}{ratio:>10.2}");

@@ -99,18 +99,15 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn ready(State(shared): State<Arc<Shared>>, RawQuery(query): RawQuery) -> Response {
     let parts = shared.view.parts();
-    let status = match parts.iter().any(|part| part.trouble.is_some()) {
-        true => StatusCode::SERVICE_UNAVAILABLE,
-        false => StatusCode::OK,
-    };
+    let troubled = parts.iter().any(|part| part.trouble.is_some());
+    let status = if troubled { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let verbose = query.is_some_and(|query| query.split('&').any(|word| word.starts_with("verbose")));
-    let mut text = String::new();
-    for part in parts.iter().filter(|part| verbose || part.trouble.is_some()) {
+    let lines = parts.iter().filter(|part| verbose || part.trouble.is_some()).map(|part| {
         let sign = if part.trouble.is_some() { '-' } else { '+' };
-        let state = part.trouble.as_deref().unwrap_or("ok");
-        text.push_str(&format!("[{sign}] {}: {state}\n", part.name));
-    }
-    if status == StatusCode::OK {
+        format!("[{sign}] {}: {}\n", part.name, part.trouble.as_deref().unwrap_or("ok"))
+    });
+    let mut text: String = lines.collect();
+    if !troubled {
         text.push_str("ok\n");
     }
     (status, text).into_response()

@@ -139,7 +139,7 @@ impl Broker {
 pub fn run(settings: &Settings) -> Result<(), DemoError> {
     let topics = Arc::new(Topics::new(settings));
     let broker = Broker::start(settings, &topics)?;
-    let config = config(&broker.bootstrap(), &topics)?;
+    let config = config(&broker, &topics)?;
     daemon::log(&crate::config::LogConfig { level: "error".into(), text: Some(true) });
     let (stop, progress) = (Stop::default(), Arc::new(Progress::default()));
     let scoreboard = Arc::new(Mutex::new(Scoreboard::new()));
@@ -153,7 +153,7 @@ pub fn run(settings: &Settings) -> Result<(), DemoError> {
     };
     let writer = traffic::write(settings, &broker.bootstrap(), &topics, &scoreboard, &progress, &stop)?;
     let mut reader = AlertReader::new(&broker.bootstrap(), &topics.alerts)?;
-    let mut told = Told::new(settings.events, Arc::clone(&progress));
+    let mut told = Told::new(settings.events, config.pipeline.detect.warmup_events, Arc::clone(&progress));
     told.opening(&broker)?;
     while !told.is_over() && !worker.is_finished() && !stop.is_set() {
         for heard in reader.poll()? {
@@ -172,27 +172,30 @@ pub fn run(settings: &Settings) -> Result<(), DemoError> {
     told.closing(&scoreboard, settings.json)
 }
 
-fn config(bootstrap: &str, topics: &Topics) -> Result<Config, ConfigError> {
+fn config(broker: &Broker, topics: &Topics) -> Result<Config, ConfigError> {
     let set = |key: &str, value: String| (key.to_owned(), value);
-    Config::load(
-        None,
-        &[
-            set("kafka.brokers", bootstrap.to_owned()),
-            set("kafka.group", format!("outlierd-demo-{}", std::process::id())),
-            set("source.kind", "kafka".into()),
-            set("source.topics", format!("[{:?}, {:?}]", topics.logs, topics.payments)),
-            set("sink.kind", "kafka".into()),
-            set("sink.topic", topics.alerts.clone()),
-            set("sink.dead_letter_topic", topics.dead_letters.clone()),
-            set("alert.budget", BUDGET.to_owned()),
-            set("admin.listen", String::new()),
-        ],
-    )
+    let mut sets = vec![
+        set("kafka.brokers", broker.bootstrap()),
+        set("kafka.group", format!("outlierd-demo-{}", std::process::id())),
+        set("source.kind", "kafka".into()),
+        set("source.topics", format!("[{:?}, {:?}]", topics.logs, topics.payments)),
+        set("sink.kind", "kafka".into()),
+        set("sink.topic", topics.alerts.clone()),
+        set("sink.dead_letter_topic", topics.dead_letters.clone()),
+        set("alert.budget", BUDGET.to_owned()),
+        set("admin.listen", String::new()),
+    ];
+    if let Broker::Here(_) = broker {
+        // A real broker answers a waiting fetch when a record comes, the mock cluster only when the wait is over.
+        sets.push(set("kafka.options", "{\"fetch.wait.max.ms\" = 20}".into()));
+    }
+    Config::load(None, &sets)
 }
 
 /// What the terminal was told, and what there still is to tell.
 struct Told {
     events: u64,
+    warmup: u64,
     progress: Arc<Progress>,
     /// When the first event was judged, and how many had been by then.
     first: Option<(Instant, u64)>,
@@ -204,8 +207,9 @@ struct Told {
 }
 
 impl Told {
-    fn new(events: u64, progress: Arc<Progress>) -> Self {
-        Self { events, progress, first: None, last: (now(), 0), heard: now(), said: now(), warm: false }
+    fn new(events: u64, warmup: u64, progress: Arc<Progress>) -> Self {
+        let (last, heard, said) = ((now(), 0), now(), now());
+        Self { events, warmup, progress, first: None, last, heard, said, warm: false }
     }
 
     fn done(&self) -> u64 {
@@ -243,7 +247,14 @@ impl Told {
     fn progress(&mut self) -> io::Result<()> {
         let done = self.done();
         if done > self.last.1 {
-            self.first.get_or_insert((now(), done));
+            if self.first.is_none() {
+                self.first = Some((now(), done));
+                self.said = now();
+                say(&format!(
+                    "  … warming up: no partition alerts before it has judged {} events\n",
+                    self.warmup
+                ))?;
+            }
             self.last = (now(), done);
         }
         if self.said.elapsed() < PROGRESS || done >= self.events {
@@ -251,20 +262,17 @@ impl Told {
         }
         self.said = now();
         let lanes = self.progress.lanes();
-        if !self.warm {
-            self.warm = !lanes.is_empty() && lanes.iter().all(|lane| lane.warm);
-            if !self.warm {
-                let warm = lanes.iter().filter(|lane| lane.warm).count();
-                let gathered: usize = lanes.iter().map(|lane| lane.gathered).sum();
-                let what = match (lanes.is_empty(), gathered) {
-                    (true, _) => "waiting for partitions".to_owned(),
-                    (false, 0) => format!("warming up: {warm} of {} partitions may alert", lanes.len()),
-                    (false, gathered) => format!("learning what the fields are: {gathered} events gathered"),
-                };
-                return say(&format!("  … {what}; {done} events judged\n"));
-            }
-            say("  … all partitions are warm\n")?;
+        let warm = lanes.iter().filter(|lane| lane.warm).count();
+        if done == 0 {
+            return say("  … waiting for partitions\n");
         }
+        if !self.warm && warm < lanes.len() {
+            return say(&format!(
+                "  … warming up: {done} events judged, {warm} of {} partitions may alert\n",
+                lanes.len()
+            ));
+        }
+        self.warm = true;
         say(&format!("  … {done} of {} events judged\n", self.events))
     }
 

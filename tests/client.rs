@@ -1,7 +1,7 @@
 //! What the tests say to a broker and to the binary: topics, records in, alerts out, offsets, a child process.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -175,14 +175,7 @@ impl Daemon {
         self.ended()
     }
 
-    /// Everything it wrote to its standard output, once that is closed.
-    pub(crate) fn output(&mut self) -> String {
-        let mut text = String::new();
-        self.child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-        text
-    }
-
-    /// The next line of its standard output.
+    /// The lines of its standard output.
     pub(crate) fn lines(&mut self) -> impl Iterator<Item = String> + use<> {
         BufReader::new(self.child.stdout.take().unwrap()).lines().map(Result::unwrap)
     }

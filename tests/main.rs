@@ -1,12 +1,15 @@
 //! All integration tests, in one binary: one link, one place to look.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![expect(clippy::print_stdout, reason = "what a failed test saw")]
 
 mod architecture;
 mod bad_input;
 mod broker;
 mod client;
+mod command;
 mod detect;
 mod models;
+mod shutdown;
 mod simulation;
 mod sink;
 mod source;

@@ -1,4 +1,4 @@
-//! A real transformer through the real ONNX Runtime: MiniLM, against its published figure.
+//! A real transformer through the real ONNX Runtime: `MiniLM`, against its published figure.
 //!
 //! The parts are those that `tests/run` fetches; nothing is downloaded here.
 

@@ -90,6 +90,9 @@ fn log(lane: u64) -> Vec<(i64, Vec<u8>)> {
 /// What must not depend on the schedule: each alert by its identity, with all that it says.
 type Alerts = BTreeMap<(Lane, i64, bool), String>;
 
+/// One of them.
+type Said = ((Lane, i64, bool), String);
+
 /// The world around a pipeline: a broker with its log, commits and alert topic, and an embedding worker.
 struct World {
     dice: Dice,
@@ -104,7 +107,7 @@ struct World {
     worker: VecDeque<EmbedRequest>,
     /// Tickets of what the broker has but has not yet acknowledged, and of what is still on its way to it.
     acknowledgements: VecDeque<Ticket>,
-    on_the_way: VecDeque<(Ticket, Option<((Lane, i64, bool), String)>)>,
+    on_the_way: VecDeque<(Ticket, Option<Said>)>,
     embedder: Hashed,
     stopped: bool,
 }

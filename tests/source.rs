@@ -1,5 +1,7 @@
 //! The sources against real files and librdkafka's mock cluster; the test plays the shards.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +17,7 @@ mod files;
 mod kafka;
 
 /// Longer than anything takes that works.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// A source on a thread of its own, with the test at the other end of its queues.
 struct Rig {
@@ -34,6 +36,11 @@ impl Rig {
         + Send
         + 'static,
     ) -> Self {
+        let _x = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_thread_ids(true)
+            .with_ansi(false)
+            .try_init();
         let (queues, shards) = (0..shards).map(|_| bounded(queue)).unzip();
         let (commits, taken) = bounded(64);
         let (stop, status) = (Arc::new(AtomicBool::new(false)), Arc::new(Status::default()));
@@ -135,10 +142,10 @@ impl Seen {
     }
 
     fn lines(&self, lane: &Lane) -> Vec<(i64, String)> {
-        let line = |record: &Traced<Record>| {
+        let numbered = |record: &Traced<Record>| {
             let payload = record.value.payload.clone().unwrap_or_default();
             (record.origin.offset, String::from_utf8_lossy(&payload).into_owned())
         };
-        self.records.get(lane).map(|records| records.iter().map(line).collect()).unwrap_or_default()
+        self.records.get(lane).map(|records| records.iter().map(numbered).collect()).unwrap_or_default()
     }
 }

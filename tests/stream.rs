@@ -88,7 +88,7 @@ fn written() -> Written {
 
 fn message(text: &str, number: usize) -> Vec<u8> {
     let host = number % 11;
-    let level = if number % 50 == 0 { "WARN" } else { "INFO" };
+    let level = if number.is_multiple_of(50) { "WARN" } else { "INFO" };
     format!(
         r#"{{"host":"host-{host}","level":"{level}","message":{text:?},"bytes":{}}}"#,
         200 + number * 17 % 90
@@ -147,7 +147,11 @@ fn check_alerts(alerts: &[Got], written: &Written) {
     // Each partition may alert after 1 000 events; the operator asked for one in 100 of the others.
     let allowed = (EVENTS - 1_000 * PARTITIONS as usize) / 100;
     let others: Vec<_> = places.difference(&written.planted).collect();
-    assert!(places.len() <= allowed * 3 / 2, "{} alerts, {allowed} asked for; not planted: {others:?}", places.len());
+    assert!(
+        places.len() <= allowed * 3 / 2,
+        "{} alerts, {allowed} asked for; not planted: {others:?}",
+        places.len()
+    );
 }
 
 #[test]

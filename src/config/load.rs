@@ -50,8 +50,9 @@ fn sentence(error: &Error) -> String {
             return format!("{place}unknown key {:?}{}; {hint}", name, within(&section, name));
         }
         Kind::UnknownVariant(name, known) => format!("{name:?} is not one of: {}", known.join(", ")),
-        Kind::InvalidType(actual, wanted) => format!("is {actual}, should be {wanted}"),
-        Kind::InvalidValue(actual, wanted) => format!("is {actual}, should be {wanted}"),
+        Kind::InvalidType(actual, wanted) | Kind::InvalidValue(actual, wanted) => {
+            format!("is {actual}, should be {wanted}")
+        }
         Kind::MissingField(name) => format!("{name:?} is missing"),
         other => other.to_string(),
     };

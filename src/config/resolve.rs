@@ -71,17 +71,14 @@ impl Faults {
 pub(super) fn resolve(raw: &Raw) -> Result<Config, Vec<String>> {
     let mut faults = Faults::default();
     let pipeline = pipeline(raw, &mut faults);
-    let admin = match raw.admin.listen.as_str() {
-        "" => None,
-        address => match address.parse() {
-            Ok(address) => Some(address),
-            Err(_) => {
-                faults
-                    .say("admin.listen", format!("{address:?} is not an address such as \"127.0.0.1:9464\""));
-                None
-            }
-        },
-    };
+    let listen = Some(raw.admin.listen.as_str()).filter(|address| !address.is_empty());
+    let admin = listen.map(str::parse).transpose().unwrap_or_else(|_| {
+        faults.say(
+            "admin.listen",
+            format!("{:?} is not an address such as \"127.0.0.1:9464\"", raw.admin.listen),
+        );
+        None
+    });
     if let Err(error) = tracing_subscriber::EnvFilter::try_new(&raw.log.level) {
         faults.say("log.level", error);
     }
@@ -157,10 +154,8 @@ fn sink(raw: &Raw, faults: &mut Faults) -> SinkConfig {
         }),
         raw::SinkKind::Stdout => {
             let terminal = std::io::stdout().is_terminal();
-            let format = match text(sink.format).unwrap_or(terminal) {
-                true => sink::stdout::Format::Text,
-                false => sink::stdout::Format::Json,
-            };
+            let text = text(sink.format).unwrap_or(terminal);
+            let format = if text { sink::stdout::Format::Text } else { sink::stdout::Format::Json };
             SinkConfig::Stdout(sink::stdout::Settings { format, colour: terminal, dead_letters, message_max })
         }
         raw::SinkKind::File => SinkConfig::File(sink::file::Settings {
@@ -176,20 +171,15 @@ fn model(raw: &raw::Model, faults: &mut Faults) -> ModelConfig {
     if raw.kind == raw::ModelKind::Hashed {
         return ModelConfig::Hashed { cache_texts };
     }
-    let device = match raw.device.as_str() {
-        "auto" => onnx::Device::Auto,
-        "cpu" => onnx::Device::Cpu,
-        "cuda" => onnx::Device::Cuda { id: 0 },
-        other => match other.strip_prefix("cuda:").and_then(|id| id.parse().ok()) {
-            Some(id) => onnx::Device::Cuda { id },
-            None => {
-                faults.say(
-                    "model.device",
-                    format!("{other:?} is not \"auto\", \"cpu\", \"cuda\" or \"cuda:1\""),
-                );
-                onnx::Device::Auto
-            }
-        },
+    let device = match (raw.device.as_str(), raw.device.strip_prefix("cuda:").map(str::parse)) {
+        ("auto", _) => onnx::Device::Auto,
+        ("cpu", _) => onnx::Device::Cpu,
+        ("cuda", _) => onnx::Device::Cuda { id: 0 },
+        (_, Some(Ok(id))) => onnx::Device::Cuda { id },
+        (other, _) => {
+            faults.say("model.device", format!("{other:?} is not \"auto\", \"cpu\", \"cuda\" or \"cuda:1\""));
+            onnx::Device::Auto
+        }
     };
     let batch_tokens = faults.within("model.batch_tokens", raw.batch_tokens, 16, 1 << 20);
     ModelConfig::Onnx {
@@ -310,7 +300,8 @@ fn detect(raw: &Raw, faults: &mut Faults) -> detect::Settings {
 fn digest(settings: &pipeline::Settings) -> String {
     let pipeline::Settings { decode, render, detect, alert, .. } = settings;
     let hash = Sha256::digest(format!("{decode:?} {render:?} {detect:?} {alert:?}"));
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let (first, _) = hash.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
+    format!("{:016x}", u64::from_be_bytes(*first))
 }
 
 /// Whether a format is text; none: as suits where it goes.

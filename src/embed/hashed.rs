@@ -6,7 +6,7 @@
 //! Perronnin, Sánchez & Mensink, "Improving the Fisher kernel", ECCV 2010), so that what a text repeats does not
 //! drown the rest. It is a lexical view: it knows which letters occur together, not what they mean.
 //!
-//! The *canonical text* is lower-cased and its numbers are masked (see [`Canonical`]): texts that differ by numbers
+//! The *canonical text* is lower-cased and its numbers are masked (see `Canonical`): texts that differ by numbers
 //! only have one fingerprint, one vector and one row in a window. That is what makes logs cheap; that a number is
 //! unusual is for other channels to see.
 //!
@@ -43,7 +43,9 @@ const HEX_MIN: usize = 8;
 const UUID: [usize; 5] = [8, 4, 4, 4, 12];
 /// 2^64 divided by the golden ratio, odd: spreads neighbouring keys (Knuth, TAOCP vol. 3, 6.4).
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
-/// A multiplier of the 64-bit finaliser of MurmurHash3.
+/// Where an n-gram's hash starts, so that a leading NUL counts: FNV-1a's offset basis.
+const BASIS: u64 = 0xCBF2_9CE4_8422_2325;
+/// A multiplier of the 64-bit finaliser of `MurmurHash3`.
 const FINISH: u64 = 0xFF51_AFD7_ED55_8CCD;
 /// Buffers larger than so many characters are given back after use.
 const CHARS_KEPT: usize = 1 << 16;
@@ -100,8 +102,8 @@ impl Embedder for Hashed {
 ///
 /// A run of digits becomes one `0`; so does a UUID, a token of eight or more hexadecimal digits one of which is
 /// decimal, and a token `0x…`. A version after a name and a slash, or after a `v`, stays: it is part of a name, and
-/// there are few. (On a web server's log, masking `http/1.0` costs .03 of .79 average precision on requests, and
-/// masking `chrome/32.0.1700.77` brings user agents from an AUROC of .75 to .39.)
+/// there are few. Measured as the mean over seven hash seeds, a sliding window of 2 000 texts: masking versions too
+/// brings the user agents of a web server's log from an AUROC of .750 to .392 (nothing masked: .725).
 #[derive(Debug, Default)]
 struct Canonical {
     lower: Vec<char>,
@@ -111,35 +113,30 @@ struct Canonical {
 impl Canonical {
     fn read(&mut self, text: &str) {
         self.lower.clear();
-        for c in text.chars() {
-            if c.is_ascii() {
-                self.lower.push(c.to_ascii_lowercase());
-            } else {
-                self.lower.extend(c.to_lowercase());
-            }
+        if text.is_ascii() {
+            self.lower.extend(text.bytes().map(|byte| char::from(byte.to_ascii_lowercase())));
+        } else {
+            self.lower.extend(text.chars().flat_map(char::to_lowercase));
         }
         self.chars.clear();
         self.chars.push(START);
-        let mut at = 0;
-        while let Some(&c) = self.lower.get(at) {
-            let (before, rest) = self.lower.split_at(at);
-            at += if !c.is_ascii_hexdigit() && !c.is_numeric() {
-                self.chars.push(c);
-                1
-            } else if let Some(len) = identifier(before, rest) {
-                self.chars.push(MASK);
-                len
-            } else if !c.is_numeric() {
-                self.chars.push(c);
-                1
-            } else if let Some(len) = version(before, rest) {
-                self.chars.extend(&rest[..len]);
-                len
+        let mut done = 0;
+        while let Some(plain) = self.lower[done..].iter().position(|c| is_digit(*c)) {
+            let digit = done + plain;
+            let (from, to) = if let Some(identifier) = identifier(&self.lower, done, digit) {
+                identifier
+            } else if let Some(len) = version(&self.lower[..digit], &self.lower[digit..]) {
+                (digit + len, digit + len)
             } else {
-                self.chars.push(MASK);
-                rest.iter().take_while(|c| c.is_numeric()).count()
+                (digit, digit + self.lower[digit..].iter().take_while(|c| is_digit(**c)).count())
             };
+            self.chars.extend_from_slice(&self.lower[done..from]);
+            if from < to {
+                self.chars.push(MASK);
+            }
+            done = to;
         }
+        self.chars.extend_from_slice(&self.lower[done..]);
         self.chars.push(END);
     }
 
@@ -161,20 +158,28 @@ impl Canonical {
     }
 }
 
-/// Length of the identifier that starts here, if a token starts here and is one.
-fn identifier(before: &[char], rest: &[char]) -> Option<usize> {
-    if before.last().is_some_and(|c| c.is_alphanumeric()) {
-        return None;
-    }
-    let prefix = if rest.starts_with(&['0', 'x']) { 2 } else { 0 };
-    let digits = hex_digits(&rest[prefix..])?;
-    if prefix == 0 && digits == UUID[0] {
-        if let Some(len) = uuid(rest) {
-            return Some(len);
+fn is_digit(c: char) -> bool {
+    c.is_ascii_digit() || (!c.is_ascii() && c.is_numeric())
+}
+
+/// From where to where the identifier goes that the digit at `digit` is the first of, if it is one; text before `done`
+/// is spoken for.
+fn identifier(text: &[char], done: usize, digit: usize) -> Option<(usize, usize)> {
+    let letters = text[done..digit].iter().rev().take_while(|c| c.is_alphanumeric()).count();
+    let start = digit - letters;
+    let is_start = |at: usize| at.checked_sub(1).is_none_or(|before| !text[before].is_alphanumeric());
+    // The first group of a UUID may hold letters only; then this is the second.
+    for from in [Some(start), start.checked_sub(UUID[0] + 1)].into_iter().flatten() {
+        if from >= done
+            && is_start(from)
+            && let Some(len) = uuid(&text[from..])
+        {
+            return Some((from, from + len));
         }
     }
-    let masked = prefix > 0 || (digits >= HEX_MIN && rest[..digits].iter().any(char::is_ascii_digit));
-    masked.then_some(prefix + digits)
+    let prefix = if text[start..].starts_with(&['0', 'x']) { 2 } else { 0 };
+    let digits = hex_digits(&text[start + prefix..])?;
+    (is_start(start) && (prefix > 0 || digits >= HEX_MIN)).then_some((start, start + prefix + digits))
 }
 
 /// Length of the token that starts here, if it is made of hexadecimal digits.
@@ -232,19 +237,45 @@ fn version(before: &[char], rest: &[char]) -> Option<usize> {
 /// component is ±√(|s| / Σ|s|).
 fn vector(chars: &[char]) -> Arc<[f32]> {
     let mut sums = [0_i32; DIMENSIONS];
-    for start in 0..chars.len() {
-        let mut hash = 0_u64;
-        for (at, c) in chars[start..].iter().take(GRAM_MAX).enumerate() {
-            hash = (hash.rotate_left(5) ^ u64::from(*c)).wrapping_mul(SPREAD);
+    let mut add = |hash| {
+        let (dimension, sign) = place(hash);
+        sums[dimension] += sign;
+    };
+    // All positions but the last four start an n-gram of each length; no inner loop is what makes this fast.
+    for window in chars.windows(GRAM_MAX) {
+        let &[.., fourth, fifth] = window else { break };
+        let three = window[..GRAM_MIN].iter().copied().fold(BASIS, extend);
+        let four = extend(three, fourth);
+        add(three);
+        add(four);
+        add(extend(four, fifth));
+    }
+    let last = &chars[chars.len().saturating_sub(GRAM_MAX - 1)..];
+    for start in 0..last.len() {
+        let mut hash = BASIS;
+        for (at, c) in last[start..].iter().enumerate() {
+            hash = extend(hash, *c);
             if at + 1 >= GRAM_MIN {
-                let (dimension, sign) = place(hash);
-                sums[dimension] += sign;
+                add(hash);
             }
         }
     }
     let total: u64 = sums.iter().map(|sum| u64::from(sum.unsigned_abs())).sum();
-    let scale = total.max(1) as f32;
-    sums.iter().map(|sum| (sum.unsigned_abs() as f32 / scale).sqrt() * sum.signum() as f32).collect()
+    let component = |sum: u32| (sum as f32 / total.max(1) as f32).sqrt();
+    // Few sums are large.
+    let small: [f32; 16] = std::array::from_fn(|sum| component(sum as u32));
+    sums.iter()
+        .map(|sum| {
+            let size = sum.unsigned_abs();
+            let value = small.get(size as usize).copied().unwrap_or_else(|| component(size));
+            if *sum < 0 { -value } else { value }
+        })
+        .collect()
+}
+
+/// The hash of an n-gram one character longer.
+fn extend(hash: u64, c: char) -> u64 {
+    (hash.rotate_left(5) ^ u64::from(c)).wrapping_mul(SPREAD)
 }
 
 /// Where an n-gram counts, and with which sign: the high half of a mixed hash as a fraction of the dimensions
@@ -324,7 +355,7 @@ mod tests {
         let embedding = Hashed::default().embed_one("GET /index.html HTTP/1.1");
         let bits =
             embedding.vector.iter().fold(0, |bits: u64, v| bits.rotate_left(7) ^ u64::from(v.to_bits()));
-        let known = (3_297_462_796_192_439_739, 1_280_626_642_569_929_570);
+        let known = (3_297_462_796_192_439_739, 13_509_611_910_954_325_963);
         assert_eq!((embedding.fingerprint, bits), known, "another value needs another DIGEST");
     }
 

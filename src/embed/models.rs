@@ -231,3 +231,67 @@ pub fn check_library(path: &Path) -> Result<(), String> {
         Err(error) => Err(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(reads: &[&[u8]]) -> bool {
+        let mut scan = Scan::default();
+        for bytes in reads {
+            scan.read(bytes);
+        }
+        scan.found
+    }
+
+    #[test]
+    fn nodes_that_quantise_at_run_time_are_found_wherever_the_reads_are_cut() {
+        let node = [&b"weights \x22\x06MatMul \x22\x15DynamicQuantizeLinear"[..], &[0; 40]].concat();
+        for cut in 0..node.len() {
+            assert!(found(&[&node[..cut], &node[cut..]]), "cut at {cut}");
+        }
+        assert!(found(&node.chunks(1).collect::<Vec<_>>()));
+        assert!(found(&[b"\x22\x15DynamicQuantizeMatMul"]));
+        assert!(!found(&[b"\x22\x0eQuantizeLinear \x12\x15DynamicQuantizeLinear is a name here"]));
+    }
+
+    #[test]
+    fn what_the_operator_names_is_the_only_place() {
+        let mut around = Surroundings {
+            variable: Some(PathBuf::from("/from/variable.so")),
+            beside: Some(PathBuf::from("/nowhere/bin")),
+            prefixes: Vec::new(),
+        };
+        let paths = |places: Vec<Place>| -> Vec<(String, &str)> {
+            places.into_iter().map(|place| (place.path.display().to_string(), place.because)).collect()
+        };
+        let named = paths(around.places(Some(Path::new("/named.so"))));
+        assert_eq!(named, [("/named.so".to_owned(), "[model] library")]);
+        assert_eq!(paths(around.places(None)), [("/from/variable.so".to_owned(), "ORT_DYLIB_PATH")]);
+        around.variable = None;
+        let reasons: Vec<&str> = around.places(None).iter().map(|place| place.because).collect();
+        assert_eq!(reasons, ["beside the binary", "beside the binary", "loader", "loader"]);
+    }
+
+    #[test]
+    fn libraries_of_python_are_found_newest_first() {
+        let prefix = std::env::temp_dir().join(format!("outlierd-models-{}", std::process::id()));
+        let capi = prefix.join("lib/python3.11/site-packages/onnxruntime/capi");
+        fs::create_dir_all(&capi).expect("a folder");
+        for name in
+            ["libonnxruntime.so.1.27.0", "libonnxruntime.so.1.31.1", "libonnxruntime_providers_shared.so"]
+        {
+            fs::write(capi.join(name), "text").expect("a file");
+        }
+        let places = Surroundings { prefixes: vec![prefix.clone()], ..Surroundings::default() }.places(None);
+        let found: Vec<PathBuf> =
+            places.into_iter().filter(|place| place.because == "python").map(|place| place.path).collect();
+        let refusal = found.first().map(|path| check_library(path));
+        fs::remove_dir_all(&prefix).expect("the folder");
+        assert_eq!(
+            found,
+            ["libonnxruntime.so.1.31.1", "libonnxruntime.so.1.27.0"].map(|name| capi.join(name))
+        );
+        assert_eq!(refusal, Some(Err("not a shared library".to_owned())));
+    }
+}

@@ -4,9 +4,10 @@
 //! operator's own fallback, said aloud: ONNX Runtime would fall back to the CPU in silence.
 //!
 //! A text's vector does not depend on its batch: texts run at a padded length that follows from their own length
-//! ([`crate::batch::padded`]), the rows of a batch do not touch each other, and on a GPU, which picks its kernels by
-//! the batch's shape, a batch is filled up so that all batches of one length have one shape. Graphs that quantise
-//! activations by their range at run time cannot keep this promise: they are refused, or run one text at a time.
+//! ([`crate::batch::padded`]), the rows of a batch do not touch each other, and where the number of rows decides how
+//! sums are taken, a batch is filled up (see [`Model`]). Nothing is rounded: rounding moves such differences to the
+//! edges of its grid, it does not remove them. Graphs that quantise activations by their range at run time cannot keep
+//! this promise: they are refused, or run one text at a time.
 
 mod library;
 
@@ -255,6 +256,8 @@ struct Graph {
     mask: bool,
     types: bool,
     output: String,
+    /// Whether the output is a vector for each text; for each token otherwise.
+    pools: bool,
 }
 
 impl Graph {
@@ -274,13 +277,18 @@ impl Graph {
             )));
         }
         let outputs: Vec<(&str, usize)> = session.outputs().iter().filter_map(output).collect();
-        let output = choose(&outputs, pools_by_setting).ok_or_else(|| {
+        let (output, rank) = choose(&outputs, pools_by_setting).ok_or_else(|| {
             EmbedError::Unusable(format!(
                 "model gives {outputs:?}, none of which is a vector for each text or token"
             ))
         })?;
         let takes = |name| inputs.contains(&name);
-        Ok(Self { mask: takes(Self::MASK), types: takes(Self::TYPES), output: output.to_owned() })
+        Ok(Self {
+            mask: takes(Self::MASK),
+            types: takes(Self::TYPES),
+            output: output.to_owned(),
+            pools: rank != 3,
+        })
     }
 }
 
@@ -296,16 +304,17 @@ fn output(outlet: &ort::value::Outlet) -> Option<(&str, usize)> {
 
 /// Which output holds the vectors. A vector for each text (rank 2) under sentence-transformers' own name comes first,
 /// unless the operator pools; then a vector for each token (rank 3). `pooler_output` is a classifier's input.
-fn choose<'a>(outputs: &[(&'a str, usize)], pools_by_setting: bool) -> Option<&'a str> {
+fn choose<'a>(outputs: &[(&'a str, usize)], pools_by_setting: bool) -> Option<(&'a str, usize)> {
     let first = |wanted: &dyn Fn(&str, usize) -> bool| {
-        outputs.iter().find(|(name, rank)| wanted(name, *rank)).map(|(name, _)| *name)
+        outputs.iter().copied().find(|(name, rank)| wanted(name, *rank))
     };
     let pooled = first(&|name, rank| name == "sentence_embedding" && rank == 2).filter(|_| !pools_by_setting);
     let tokens = || first(&|_, rank| rank == 3);
     pooled.or_else(tokens).or_else(|| first(&|name, rank| rank == 2 && name != "pooler_output"))
 }
 
-/// A session and how to read it; one thread owns it.
+/// A session and how to read it; one thread owns it. On a GPU, and with a graph that pools by itself, each batch runs at
+/// its full number of rows: few texts then cost as much as many.
 #[derive(Debug)]
 pub struct Model {
     session: Session,
@@ -341,13 +350,20 @@ impl Model {
         if self.one_at_a_time { len } else { batch::padded(len).min(self.tokens_max).max(len) }
     }
 
+    /// Rows in which `texts` texts of one width run: as many as fit where their number could touch a bit. A GPU's
+    /// kernels follow the whole shape; and a graph that pools splits its sums among threads by it (measured: with three
+    /// threads a third of all texts differ in the last bit). Token vectors on a CPU do not.
+    fn rows(&self, width: usize, texts: usize) -> usize {
+        let capacity = batch::capacity(width, self.batch_tokens);
+        let filled = self.provider != "cpu" || self.graph.pools;
+        let least = if filled && !self.one_at_a_time { capacity } else { 1 };
+        texts.max(least)
+    }
+
     /// Runs texts of one width; no more than fit.
     fn run_rows(&mut self, width: usize, texts: &[&Tokens]) -> Result<Vec<Option<Arc<[f32]>>>, EmbedError> {
         let failed = |error: ort::Error| EmbedError::Batch(format!("onnx runtime: {error}"));
-        let rows = match self.provider {
-            "cuda" if !self.one_at_a_time => batch::capacity(width, self.batch_tokens).max(texts.len()),
-            _ => texts.len(),
-        };
+        let rows = self.rows(width, texts.len());
         let filled = || texts.iter().chain(std::iter::repeat_n(&texts[0], rows - texts.len()));
         let shape = [rows, width];
         let tensor = |each: &dyn Fn(&Tokens, usize) -> i64| {
@@ -436,13 +452,15 @@ mod tests {
     #[test]
     fn the_output_is_chosen_by_name_and_rank() {
         let sentence = [("token_embeddings", 3), ("sentence_embedding", 2)];
-        assert_eq!(choose(&sentence, false), Some("sentence_embedding"));
-        assert_eq!(choose(&sentence, true), Some("token_embeddings"), "the operator pools");
+        let chosen =
+            |outputs: &[(&'static str, usize)], by_setting| choose(outputs, by_setting).map(|(name, _)| name);
+        assert_eq!(chosen(&sentence, false), Some("sentence_embedding"));
+        assert_eq!(chosen(&sentence, true), Some("token_embeddings"), "the operator pools");
         assert_eq!(
-            choose(&[("pooler_output", 2), ("last_hidden_state", 3)], false),
+            chosen(&[("pooler_output", 2), ("last_hidden_state", 3)], false),
             Some("last_hidden_state")
         );
-        assert_eq!(choose(&[("embedding", 2)], true), Some("embedding"));
-        assert_eq!(choose(&[("pooler_output", 2), ("logits", 1)], false), None);
+        assert_eq!(chosen(&[("embedding", 2)], true), Some("embedding"));
+        assert_eq!(chosen(&[("pooler_output", 2), ("logits", 1)], false), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Texts to token ids: the only code that knows the tokenizers library.
 //!
-//! A tokenizer.json may carry truncation and padding of its own (MiniLM's pads every text to 128 tokens): both are
+//! A tokenizer.json may carry truncation and padding of its own (`MiniLM`'s pads every text to 128 tokens): both are
 //! cleared, texts are cut at the configured length, and padding is the batch's affair. One tokeniser serves any number
 //! of threads.
 

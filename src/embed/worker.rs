@@ -134,7 +134,7 @@ impl Worker {
         let ledger = Arc::new(Ledger::new(settings));
         let room = settings.texts_max.max(1);
         let (jobs, to_tokenise) = bounded(room);
-        let (tokenised, to_run) = bounded(room);
+        let (ready, to_run) = bounded(room);
         let mut threads = Vec::new();
         let mut spawn = |name: String, work: Box<dyn FnOnce() + Send>| {
             let unable = |error| EmbedError::Unusable(format!("thread {name} cannot be started: {error}"));
@@ -146,10 +146,10 @@ impl Worker {
         let tokeniser = Arc::new(tokeniser);
         for number in 0..count.max(1) {
             let (tokeniser, ledger) = (Arc::clone(&tokeniser), Arc::clone(&ledger));
-            let (jobs, tokenised) = (to_tokenise.clone(), tokenised.clone());
+            let (jobs, ready) = (to_tokenise.clone(), ready.clone());
             spawn(
                 format!("tokenise-{number}"),
-                Box::new(move || tokenise(&*tokeniser, &ledger, &jobs, &tokenised)),
+                Box::new(move || tokenise(&*tokeniser, &ledger, &jobs, &ready)),
             )?;
         }
         let model = ModelThread {
@@ -213,11 +213,11 @@ struct Ready {
     tokens: Tokens,
 }
 
-fn tokenise(tokeniser: &impl Tokenise, ledger: &Ledger, jobs: &Receiver<Job>, tokenised: &Sender<Ready>) {
+fn tokenise(tokeniser: &impl Tokenise, ledger: &Ledger, jobs: &Receiver<Job>, ready: &Sender<Ready>) {
     for Job { fingerprint, text } in jobs {
         match guarded(|| tokeniser.tokenise(&text)) {
             Ok(tokens) => {
-                if tokenised.send(Ready { fingerprint, tokens }).is_err() {
+                if ready.send(Ready { fingerprint, tokens }).is_err() {
                     return;
                 }
             }
@@ -285,7 +285,7 @@ impl<M: Run> ModelThread<M> {
         }
         let text = match self.batcher.deadline() {
             Some(deadline) => self.texts.recv_deadline(deadline),
-            None => self.texts.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            None => self.texts.recv().map_err(RecvTimeoutError::from),
         };
         match text {
             Ok(text) => self.push(text),

@@ -7,8 +7,8 @@
 //!     └──── commit ─────┘ └────── Commit ────────┘
 //! ```
 //!
-//! The thread owns the consumer and is the only one to call it: rebalances, records and commits are handled
-//! one after the other, so that a commit's generation is checked where assignments change. It polls at all
+//! One thread polls and decides: rebalances, records and commits are handled one after the other, so that a
+//! commit's generation is checked where assignments change. It polls at all
 //! times, also while the shards are full, or the group would take its partitions away. It must never block
 //! without a bound, seek, store offsets, or let the library choose an offset.
 
@@ -21,6 +21,7 @@ use crossbeam_channel::Receiver;
 use super::{Inlets, SourceError, Status};
 use crate::pipeline::Commit;
 
+mod commit;
 mod connect;
 mod context;
 mod lanes;
@@ -31,6 +32,7 @@ mod session;
 mod starts;
 mod stop;
 
+use commit::Committer;
 use session::Session;
 
 /// Which topics to read and how.
@@ -117,15 +119,20 @@ pub fn run(
     stop: &AtomicBool,
     status: &Arc<Status>,
 ) -> Result<(), SourceError> {
-    let consumer = match options::consumer(settings, status) {
-        Ok(consumer) => consumer,
+    let started = options::consumer(settings, status).and_then(|consumer| {
+        let consumer = Arc::new(consumer);
+        let committer = Committer::start(&consumer)?;
+        Ok((consumer, committer))
+    });
+    let (consumer, committer) = match started {
+        Ok(started) => started,
         Err(error) => {
             status.error(error.to_string());
             super::finish(inlets, commits, &AtomicBool::new(true), settings.drain, status);
             return Err(error);
         }
     };
-    let mut session = Session::new(settings, consumer, inlets, commits, status);
+    let mut session = Session::new(settings, consumer, committer, inlets, commits, status);
     let outcome = session.connect(stop).and_then(|()| session.read(stop));
     if let Err(error) = &outcome {
         status.error(error.to_string());

@@ -67,9 +67,9 @@ impl Lines {
 }
 
 /// A line as a record: it has no key, and its time is its content's to say.
-pub(crate) fn record(lane: &Lane, number: i64, line: Vec<u8>) -> Traced<Record> {
+pub(crate) fn record(lane: &Lane, number: i64, text: Vec<u8>) -> Traced<Record> {
     let origin = Origin { lane: lane.clone(), offset: number, time: Time(0) };
-    Traced { origin, value: Record { key: None, payload: Some(line), headers: Vec::new() } }
+    Traced { origin, value: Record { key: None, payload: Some(text), headers: Vec::new() } }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use outlierd::flow::Lane;
+use outlierd::pipeline::Action;
 use outlierd::source::{SourceError, file, stdin};
 
 use super::{Rig, Seen};
@@ -67,7 +68,7 @@ fn numbered(from: i64, count: i64) -> Vec<(i64, String)> {
 }
 
 fn text(lines: &[(i64, String)]) -> String {
-    lines.iter().map(|(_, line)| format!("{line}\n")).collect()
+    lines.iter().flat_map(|(_, line)| [line, "\n"]).collect()
 }
 
 fn append(path: &Path, text: &str) {
@@ -160,15 +161,21 @@ fn many_files_are_spread_over_the_shards() {
     let paths: Vec<PathBuf> = (0..200).map(|n| folder.file(&format!("f{n:03}"), b"a\nb\n")).collect();
     let rig = start(4, file::Settings { paths, ..file::Settings::default() });
     let mut seen: Vec<Seen> = (0..4).map(|_| Seen::default()).collect();
-    while seen.iter().map(|seen| seen.ended.len()).sum::<usize>() < 200 {
+    let mut stopped = 0;
+    while stopped < 4 {
         for (shard, seen) in rig.shards.iter().zip(&mut seen) {
             while let Ok(action) = shard.try_recv() {
-                seen.take(action);
+                match action {
+                    Action::Stop => stopped += 1,
+                    action => seen.take(action),
+                }
             }
         }
         std::thread::yield_now();
     }
-    rig.join().unwrap();
+    drop(rig.commits);
+    rig.thread.join().unwrap().unwrap();
+    assert_eq!(seen.iter().map(|seen| seen.ended.len()).sum::<usize>(), 200);
     assert_eq!(seen.iter().map(Seen::count).sum::<usize>(), 400);
     assert!(seen.iter().all(|seen| seen.count() > 0));
 }
@@ -223,11 +230,12 @@ struct Blocking(&'static [u8]);
 
 impl Read for Blocking {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.0.read(buffer)?;
-        while count == 0 {
-            std::thread::park();
+        loop {
+            match self.0.read(buffer)? {
+                0 => std::thread::park(),
+                count => return Ok(count),
+            }
         }
-        Ok(count)
     }
 }
 

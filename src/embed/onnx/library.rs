@@ -20,7 +20,7 @@ static RUNTIME: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 pub(super) fn environment(library: Option<&Path>) -> Result<Environment, EmbedError> {
     let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
     let places = Surroundings::of_process().places(library);
-    let mut tried = String::new();
+    let mut tried = Vec::new();
     for Place { path, because } in places {
         let outcome = match (&*runtime, because) {
             // The loader has its own folders; only it can tell.
@@ -41,12 +41,13 @@ pub(super) fn environment(library: Option<&Path>) -> Result<Environment, EmbedEr
                 *runtime = Some((path, environment.clone()));
                 return Ok(environment);
             }
-            Err(reason) => tried += &format!("\n  {} ({because}): {reason}", path.display()),
+            Err(reason) => tried.push(format!("\n  {} ({because}): {reason}", path.display())),
         }
     }
     Err(EmbedError::Unusable(format!(
-        "onnx runtime library not usable, tried:{tried}\nset [model] library to libonnxruntime.so of ONNX Runtime 1.24 to \
-         1.32, or run: pip install onnxruntime"
+        "onnx runtime library not usable, tried:{}\nset [model] library to libonnxruntime.so of ONNX Runtime 1.24 to \
+         1.32, or run: pip install onnxruntime",
+        tried.concat()
     )))
 }
 

@@ -90,8 +90,10 @@ impl Ledger {
     /// Hands vectors to those who wait for them.
     pub(super) fn settle(&self, vectors: impl IntoIterator<Item = (u64, Option<Arc<[f32]>>)>) {
         let mut state = self.lock();
-        let done: Vec<Done> =
-            vectors.into_iter().flat_map(|(fingerprint, vector)| state.settle(fingerprint, vector)).collect();
+        let done: Vec<Done> = vectors
+            .into_iter()
+            .flat_map(|(fingerprint, vector)| state.settle(fingerprint, vector.as_ref()))
+            .collect();
         drop(state);
         self.room.notify_all();
         done.into_iter().for_each(Done::send);
@@ -129,15 +131,12 @@ impl State {
                 continue;
             }
             left += 1;
-            match self.waiting.get_mut(&fingerprint) {
-                Some(places) => {
-                    self.stats.joined += 1;
-                    places.push((request, at));
-                }
-                None => {
-                    self.waiting.insert(fingerprint, vec![(request, at)]);
-                    jobs.push(Job { fingerprint, text });
-                }
+            if let Some(places) = self.waiting.get_mut(&fingerprint) {
+                self.stats.joined += 1;
+                places.push((request, at));
+            } else {
+                self.waiting.insert(fingerprint, vec![(request, at)]);
+                jobs.push(Job { fingerprint, text });
             }
         }
         self.on_their_way += left;
@@ -149,8 +148,8 @@ impl State {
         (jobs, None)
     }
 
-    fn settle(&mut self, fingerprint: u64, vector: Option<Arc<[f32]>>) -> Vec<Done> {
-        if let Some(vector) = &vector {
+    fn settle(&mut self, fingerprint: u64, vector: Option<&Arc<[f32]>>) -> Vec<Done> {
+        if let Some(vector) = vector {
             self.cache.insert(fingerprint, Arc::clone(vector));
         }
         let mut done = Vec::new();
@@ -159,7 +158,7 @@ impl State {
             self.stats.failed += u64::from(vector.is_none());
             let Some(open) = self.open.get_mut(&request) else { continue };
             if let Some(place) = open.done.answer.embeddings.get_mut(at) {
-                *place = vector.clone().map(|vector| Embedding { fingerprint, vector });
+                *place = vector.map(|vector| Embedding { fingerprint, vector: Arc::clone(vector) });
             }
             open.left -= 1;
             if open.left == 0 {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataTopic;
 
 use super::session::Session;
 use crate::source::SourceError;
@@ -85,7 +86,8 @@ impl Session<'_> {
             }
         };
         self.status.connected();
-        let Some(error) = metadata.topics().iter().find(|t| t.name() == topic).and_then(|t| t.error()) else {
+        let Some(error) = metadata.topics().iter().find(|t| t.name() == topic).and_then(MetadataTopic::error)
+        else {
             return Ok(Found::Yes);
         };
         match Code::from(error) {

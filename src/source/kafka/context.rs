@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 use serde::Deserialize;
 
@@ -34,16 +34,7 @@ pub(super) enum Change {
     },
 }
 
-/// How commits went.
-#[derive(Debug, Default)]
-pub(super) struct Commits {
-    /// Asked for and not yet answered.
-    pub(super) outstanding: u32,
-    /// Whether one has failed since this was last cleared.
-    pub(super) failed: bool,
-}
-
-/// Receives callbacks, on the thread that polls.
+/// Receives callbacks, on the thread that polls, or in the end on the one that drops the consumer.
 pub(super) struct Context {
     brokers: String,
     secrets: Vec<String>,
@@ -55,7 +46,6 @@ pub(super) struct Context {
 #[derive(Default)]
 struct Noted {
     changes: VecDeque<Change>,
-    commits: Commits,
     reason: String,
 }
 
@@ -67,11 +57,6 @@ impl Context {
     /// What the group decided and nobody has handled, oldest first.
     pub(super) fn take_changes(&self) -> VecDeque<Change> {
         std::mem::take(&mut self.noted().changes)
-    }
-
-    /// Looks at, or changes, how commits went.
-    pub(super) fn with_commits<T>(&self, f: impl FnOnce(&mut Commits) -> T) -> T {
-        f(&mut self.noted().commits)
     }
 
     /// The words that came with the last error, without secrets.
@@ -111,13 +96,14 @@ impl ClientContext for Context {
             | RDKafkaLogLevel::Error
             | RDKafkaLogLevel::Warning => tracing::warn!(facility, message, "librdkafka"),
             RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                tracing::info!(facility, message, "librdkafka")
+                tracing::info!(facility, message, "librdkafka");
             }
             RDKafkaLogLevel::Debug => tracing::debug!(facility, message, "librdkafka"),
         }
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
+        tracing::debug!(s = %String::from_utf8_lossy(statistics), "STATS");
         let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else {
             tracing::debug!("statistics of librdkafka cannot be read");
             return;
@@ -180,27 +166,6 @@ impl ConsumerContext for Context {
             Change::Revoke { lanes, lost: consumer.assignment_lost() }
         };
         self.noted().changes.push_back(change);
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let mut failure = result.err();
-        for element in offsets.elements() {
-            match (element.error(), element.offset()) {
-                (Err(error), _) => failure = failure.or(Some(error)),
-                (Ok(()), Offset::Offset(offset)) if failure.is_none() => {
-                    let lane = Lane { topic: Arc::from(element.topic()), partition: element.partition() };
-                    self.status.committed(&lane, offset);
-                }
-                _ => {}
-            }
-        }
-        if let Some(error) = &failure {
-            self.status.commit_failed();
-            tracing::warn!(%error, "commit failed; nothing is lost, it is tried again while partitions are ours");
-        }
-        let mut noted = self.noted();
-        noted.commits.outstanding = noted.commits.outstanding.saturating_sub(1);
-        noted.commits.failed |= failure.is_some();
     }
 }
 

@@ -5,9 +5,8 @@
 use std::cmp::Ordering;
 
 use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::metadata::CommitMetadata;
+use super::commit::Mark;
 use super::starts::StartAt;
 use crate::flow::{Lane, Origin, Record, Time, Traced};
 use crate::pipeline::Commit;
@@ -149,23 +148,17 @@ impl Lanes {
         }
     }
 
-    /// What is to be committed of the lanes that `which` names; none when all of it was asked for already.
-    ///
-    /// The list must not outlive the call it is made for: the consumer's drop would hang.
-    pub(super) fn to_commit(&mut self, which: impl Fn(&Lane) -> bool) -> Option<TopicPartitionList> {
-        let mut list = TopicPartitionList::new();
+    /// What is to be committed of the lanes that `which` names, without what was asked for already.
+    pub(super) fn commits_due(&mut self, which: impl Fn(&Lane) -> bool) -> Vec<Mark> {
+        let mut marks = Vec::new();
         for held in self.held.iter_mut().filter(|held| which(&held.lane)) {
             let Some((offset, replay_from)) = held.latest else { continue };
-            if held.asked == Some(offset) {
-                continue;
-            }
-            let mut element = list.add_partition(&held.lane.topic, held.lane.partition);
-            if element.set_offset(Offset::Offset(offset)).is_ok() {
-                element.set_metadata(CommitMetadata::new(replay_from).encode());
+            if held.asked != Some(offset) {
                 held.asked = Some(offset);
+                marks.push(Mark { lane: held.lane.clone(), offset, replay_from });
             }
         }
-        (list.count() > 0).then_some(list)
+        marks
     }
 
     /// A commit has failed: all of them are to be asked for again.
@@ -235,11 +228,6 @@ mod tests {
         Commit { lane: lane(partition), generation, offset, replay_from }
     }
 
-    fn offsets(list: Option<TopicPartitionList>) -> Vec<(i32, Offset, String)> {
-        let list = list.unwrap_or_default();
-        list.elements().iter().map(|e| (e.partition(), e.offset(), e.metadata().to_owned())).collect()
-    }
-
     #[test]
     fn the_latest_commit_of_this_generation_counts() {
         let mut lanes = lanes();
@@ -249,19 +237,19 @@ mod tests {
         lanes.note(&commit(0, 2, 99, 9));
         lanes.note(&commit(0, 4, 99, 9));
         lanes.note(&commit(7, 3, 99, 9));
-        let expected = vec![(0, Offset::Offset(12), r#"{"v":1,"replay_from":9}"#.to_owned())];
-        assert_eq!(offsets(lanes.to_commit(|_| true)), expected);
-        assert_eq!(offsets(lanes.to_commit(|_| true)), [], "asked for already");
+        let expected = vec![Mark { lane: lane(0), offset: 12, replay_from: 9 }];
+        assert_eq!(lanes.commits_due(|_| true), expected);
+        assert_eq!(lanes.commits_due(|_| true), [], "asked for already");
         lanes.ask_again();
-        assert_eq!(offsets(lanes.to_commit(|l| l.partition == 1)), []);
-        assert_eq!(offsets(lanes.to_commit(|_| true)), expected);
+        assert_eq!(lanes.commits_due(|lane| lane.partition == 1), []);
+        assert_eq!(lanes.commits_due(|_| true), expected);
     }
 
     #[test]
     fn a_new_group_commits_where_it_begins() {
         let mut lanes = Lanes::new(10);
         lanes.insert(lane(0), 1, 0, &StartAt { from: 4, live_from: 4, fresh: true });
-        assert_eq!(offsets(lanes.to_commit(|_| true)).len(), 1);
+        assert_eq!(lanes.commits_due(|_| true), [Mark { lane: lane(0), offset: 4, replay_from: 4 }]);
     }
 
     #[test]

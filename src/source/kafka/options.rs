@@ -105,8 +105,9 @@ fn config(settings: &Settings) -> Result<ClientConfig, SourceError> {
         .set("group.id", &settings.group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "error")
-        .set_log_level(RDKafkaLogLevel::Info);
+        .set("auto.offset.reset", "error");
+    let debug = settings.options.iter().any(|(key, _)| key == "debug");
+    config.set_log_level(if debug { RDKafkaLogLevel::Debug } else { RDKafkaLogLevel::Info });
     if let Some(instance) = &settings.instance {
         config.set("group.instance.id", instance);
     }

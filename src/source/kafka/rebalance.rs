@@ -11,7 +11,7 @@ use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::context::Change;
-use super::session::Session;
+use super::session::{Phase, Session};
 use super::starts::{self, StartAt};
 use crate::flow::Lane;
 use crate::pipeline::Action;
@@ -76,9 +76,12 @@ impl Session<'_> {
         self.answer("assign", self.add(&list));
         // A partition that was paused when it was last given up still is.
         let ours = starts::partitions(lanes.iter());
-        let paused = if self.paused { self.consumer.pause(&ours) } else { self.consumer.resume(&ours) };
+        let paused = if self.phase == Phase::Waiting {
+            self.consumer.pause(&ours)
+        } else {
+            self.consumer.resume(&ours)
+        };
         self.answer("pause", paused);
-        self.accepted = true;
         self.status.connected();
         Ok(true)
     }
@@ -101,18 +104,17 @@ impl Session<'_> {
     /// When a shard has hung up or the library cannot go on.
     pub(super) fn revoke(&mut self, lanes: &[Lane], lost: bool) -> Result<(), SourceError> {
         let lost = lost || self.consumer.assignment_lost();
-        let asked = !lost && self.commit_of(lanes);
+        let committed = if lost { Ok(()) } else { self.commit_within(lanes, COMMIT) };
         for lane in lanes {
             self.end(lane);
         }
         if lost {
             tracing::warn!(lanes = lanes.len(), "partitions lost: others read on from the last commit");
         }
-        let waited = if asked { self.await_commits(COMMIT) } else { Ok(()) };
         // Whatever went wrong: the group waits for this answer.
-        let list = starts::partitions(lanes.iter());
-        self.answer("unassign", self.subtract(&list));
-        waited
+        let given_up = starts::partitions(lanes.iter());
+        self.answer("unassign", self.subtract(&given_up));
+        committed
     }
 
     /// Answers an assignment that nobody wants any more: as one of which nothing is read.
@@ -121,30 +123,27 @@ impl Session<'_> {
         self.answer("assign", self.add(&list));
     }
 
-    /// Asks for a commit of all that is known to be done; whether there was anything.
-    pub(super) fn commit_of(&mut self, lanes: &[Lane]) -> bool {
-        self.take_commits();
-        self.commit_again_what_failed();
-        match self.lanes.to_commit(|lane| lanes.contains(lane)) {
-            Some(list) => {
-                self.ask_commit(&list);
-                true
-            }
-            None => self.consumer.context().with_commits(|commits| commits.outstanding > 0),
-        }
-    }
-
-    /// Polls until all commits are answered, or `patience` is at its end.
-    fn await_commits(&mut self, patience: Duration) -> Result<(), SourceError> {
+    /// Commits all that is known to be done in some lanes, polling meanwhile, unless it takes too long.
+    ///
+    /// # Errors
+    /// When a shard has hung up or the library cannot go on.
+    pub(super) fn commit_within(&mut self, lanes: &[Lane], patience: Duration) -> Result<(), SourceError> {
         let deadline = now() + patience;
-        while self.consumer.context().with_commits(|commits| commits.outstanding > 0) {
-            if now() >= deadline {
-                tracing::warn!("commit before giving partitions up was not answered in time");
-                break;
+        let mut asked = false;
+        loop {
+            self.settle_commit();
+            if self.committer.is_under_way() {
+                if now() >= deadline {
+                    tracing::warn!("commit was not answered in time; some records may be read again");
+                    return Ok(());
+                }
+                self.turn(POLL)?;
+            } else if asked || !self.ask_commit(|lane| lanes.contains(lane)) {
+                return Ok(());
+            } else {
+                asked = true;
             }
-            self.turn(POLL)?;
         }
-        Ok(())
     }
 
     fn end(&mut self, lane: &Lane) {

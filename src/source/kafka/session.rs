@@ -9,14 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::Settings;
+use super::commit::Committer;
 use super::context::{Change, Context};
 use super::lanes::Lanes;
 use super::starts::partitions;
+use crate::flow::Lane;
 use crate::pipeline::Commit;
 use crate::source::{Inlets, SourceError, Status, now};
 
@@ -30,38 +31,43 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// How long to wait for a full shard at once.
 const PUMP: Duration = Duration::from_millis(10);
 
-/// A commit that was not answered for so long does not hold up the next.
-const UNANSWERED: Duration = Duration::from_secs(15);
+/// What the session is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Records are read.
+    Reading,
+    /// Partitions are paused until the shards have taken what was read.
+    Waiting,
+    /// Nothing more is read.
+    Stopping,
+}
 
 /// The consumer and all that its thread knows.
 pub(super) struct Session<'a> {
     pub(super) settings: &'a Settings,
-    pub(super) consumer: BaseConsumer<Context>,
+    pub(super) consumer: Arc<BaseConsumer<Context>>,
+    pub(super) committer: Committer,
     pub(super) inlets: Inlets,
     pub(super) status: &'a Arc<Status>,
     pub(super) lanes: Lanes,
     /// What the group decided and is not yet answered.
     pub(super) changes: VecDeque<Change>,
-    /// Rises with each assignment.
+    /// Rises with each assignment; 0 until the broker has given us partitions, so until then a refusal is final.
     pub(super) generation: u64,
-    /// Whether the broker has given us partitions before: then a refusal may pass.
-    pub(super) accepted: bool,
     /// Whether partitions must begin anew, since their position is gone.
     pub(super) out_of_range: bool,
     /// Whether some shard may still send commits.
     pub(super) commits_open: bool,
-    pub(super) paused: bool,
-    /// Whether nothing more is read.
-    pub(super) stopping: bool,
+    pub(super) phase: Phase,
     commits: &'a Receiver<Commit>,
     commit_at: Instant,
-    commit_asked: Instant,
 }
 
 impl<'a> Session<'a> {
     pub(super) fn new(
         settings: &'a Settings,
-        consumer: BaseConsumer<Context>,
+        consumer: Arc<BaseConsumer<Context>>,
+        committer: Committer,
         inlets: Inlets,
         commits: &'a Receiver<Commit>,
         status: &'a Arc<Status>,
@@ -69,19 +75,17 @@ impl<'a> Session<'a> {
         Self {
             settings,
             consumer,
+            committer,
             inlets,
             status,
             lanes: Lanes::new(settings.batch_max),
             changes: VecDeque::new(),
             generation: 0,
-            accepted: false,
             out_of_range: false,
             commits_open: true,
-            paused: false,
-            stopping: false,
+            phase: Phase::Reading,
             commits,
             commit_at: now() + settings.commit_interval,
-            commit_asked: now(),
         }
     }
 
@@ -107,7 +111,7 @@ impl<'a> Session<'a> {
     /// When a shard has hung up or the library cannot go on.
     pub(super) fn turn(&mut self, wait: Duration) -> Result<(), SourceError> {
         self.take_commits();
-        if self.stopping {
+        if self.phase == Phase::Stopping {
             self.serve(wait);
             return Ok(());
         }
@@ -158,64 +162,67 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Asks for all commits that are due, unless the last are unanswered.
+    /// Asks for all commits when they are due, unless the last are still under way.
     pub(super) fn commit_when_due(&mut self) {
+        self.settle_commit();
         let time = now();
-        if time < self.commit_at {
-            return;
-        }
-        let answered = self.consumer.context().with_commits(|commits| commits.outstanding == 0);
-        if !answered && time < self.commit_asked + UNANSWERED {
+        if time < self.commit_at || self.committer.is_under_way() {
             return;
         }
         self.commit_at = time + self.settings.commit_interval;
+        self.ask_commit(|_| true);
+    }
+
+    /// Asks for what is to be committed of some lanes; whether there was anything.
+    pub(super) fn ask_commit(&mut self, which: impl Fn(&Lane) -> bool) -> bool {
         self.take_commits();
-        self.commit_again_what_failed();
-        if let Some(list) = self.lanes.to_commit(|_| true) {
-            self.ask_commit(&list);
+        let marks = self.lanes.commits_due(which);
+        let any = !marks.is_empty();
+        if any {
+            self.committer.ask(marks);
         }
+        any
     }
 
-    /// Asks for a commit; the answer comes in a later poll.
-    pub(super) fn ask_commit(&mut self, list: &TopicPartitionList) {
-        self.commit_asked = now();
-        self.consumer.context().with_commits(|commits| commits.outstanding += 1);
-        if let Err(error) = self.consumer.commit(list, CommitMode::Async) {
-            tracing::warn!(%error, "commit could not be asked for; it is tried again");
-            self.consumer.context().with_commits(|commits| {
-                commits.outstanding = commits.outstanding.saturating_sub(1);
-                commits.failed = true;
-            });
-        }
-    }
-
-    pub(super) fn commit_again_what_failed(&mut self) {
-        if self.consumer.context().with_commits(|commits| std::mem::take(&mut commits.failed)) {
-            self.lanes.ask_again();
+    /// Notes how the last commit went, once that is known.
+    pub(super) fn settle_commit(&mut self) {
+        let Some(outcome) = self.committer.outcome() else { return };
+        match outcome.result {
+            Ok(()) => {
+                for mark in outcome.marks {
+                    self.status.committed(&mark.lane, mark.offset);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "commit failed; it is tried again while the partitions are ours");
+                self.status.commit_failed();
+                self.lanes.ask_again();
+            }
         }
     }
 
     /// Waits a little for full shards, then pauses; goes on when all that was read has found its place.
     fn await_shards(&mut self) -> Result<(), SourceError> {
-        if !self.paused {
+        if self.phase == Phase::Waiting {
+            self.inlets.pump_for(PUMP)?;
+        } else {
             let deadline = now() + PATIENCE;
             while !self.inlets.is_clear() && now() < deadline {
                 self.inlets.pump_for(PUMP)?;
                 // A shard may be full because its commits wait for us.
                 self.take_commits();
             }
-        } else {
-            self.inlets.pump_for(PUMP)?;
         }
-        let clear = self.inlets.is_clear();
-        if clear == self.paused {
-            self.pause(!clear);
+        match (self.phase, self.inlets.is_clear()) {
+            (Phase::Reading, false) => self.pause(true),
+            (Phase::Waiting, true) => self.pause(false),
+            _ => {}
         }
         Ok(())
     }
 
     fn pause(&mut self, pause: bool) {
-        self.paused = pause;
+        self.phase = if pause { Phase::Waiting } else { Phase::Reading };
         self.status.paused(pause);
         let list = partitions(self.lanes.iter().map(|held| &held.lane));
         let done = if pause { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
@@ -241,7 +248,7 @@ impl<'a> Session<'a> {
                 | Code::GroupAuthorizationFailed
                 | Code::ClusterAuthorizationFailed,
             ) => {
-                if !self.accepted {
+                if self.generation == 0 {
                     return Err(SourceError::Refused(text));
                 }
                 tracing::error!(error = text, "refused by the broker, which let us in before; trying on");

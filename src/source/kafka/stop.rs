@@ -1,7 +1,7 @@
 //! The end: read nothing more, let the shards finish, commit what they did, leave the group.
 //!
 //! Every step has a deadline, since the broker may be gone: the library's own goodbye then blocks for the
-//! session timeout, so it is said on a thread that is left behind. Nothing is lost by leaving early: what is
+//! session timeout, so it is said on the committing thread, which is left behind. Nothing is lost by leaving early: what is
 //! not committed is read again.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use rdkafka::consumer::Consumer;
 
 use super::context::Change;
-use super::session::Session;
+use super::session::{Phase, Session};
 use super::starts::partitions;
 use crate::source::now;
 
@@ -25,7 +25,7 @@ const POLL: Duration = Duration::from_millis(20);
 impl Session<'_> {
     /// Stops; takes up to the drain's deadline and 5 s more.
     pub(super) fn stop(mut self) {
-        self.stopping = true;
+        self.phase = Phase::Stopping;
         self.lanes.forget_gathered();
         self.inlets.stop();
         {
@@ -68,35 +68,20 @@ impl Session<'_> {
     }
 
     fn commit_last(&mut self) {
-        let lanes: Vec<_> = self.lanes.iter().map(|held| held.lane.clone()).collect();
-        let deadline = now() + LAST_COMMIT;
-        while !self.consumer.assignment_lost() && self.commit_of(&lanes) && now() < deadline {
-            while self.consumer.context().with_commits(|commits| commits.outstanding > 0) && now() < deadline
-            {
-                self.serve_group();
+        if !self.consumer.assignment_lost() {
+            let lanes: Vec<_> = self.lanes.iter().map(|held| held.lane.clone()).collect();
+            if let Err(error) = self.commit_within(&lanes, LAST_COMMIT) {
+                tracing::debug!(%error, "while stopping");
             }
-        }
-        if self.consumer.context().with_commits(|commits| commits.outstanding > 0) {
-            tracing::warn!("the last commit was not answered in time; some records will be read again");
         }
     }
 
     fn leave(self) {
-        let consumer = self.consumer;
-        consumer.context().close();
-        let (done, left) = crossbeam_channel::bounded::<()>(1);
-        let spawned = std::thread::Builder::new().name("source-leave".to_owned()).spawn(move || {
-            drop(consumer);
-            drop(done);
-        });
-        match spawned {
-            // Hanging up is the message: nothing is ever sent.
-            Ok(_) => {
-                if left.recv_timeout(LEAVE) == Err(crossbeam_channel::RecvTimeoutError::Timeout) {
-                    tracing::warn!("leaving the group takes long; left to itself");
-                }
-            }
-            Err(error) => tracing::warn!(%error, "no thread to leave the group on; it was left on this one"),
+        self.consumer.context().close();
+        let Self { consumer, committer, .. } = self;
+        drop(consumer);
+        if !committer.leave(LEAVE) {
+            tracing::warn!("leaving the group takes long; left to itself");
         }
     }
 }

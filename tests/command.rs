@@ -1,0 +1,263 @@
+//! The binary as a person meets it: files and pipes in, alerts out, and a clear word with the right exit code when
+//! something is wrong.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::Value;
+
+use crate::broker::{Broker, part};
+use crate::client::{self, Daemon};
+
+/// A folder for one test's files, gone with it.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(client::unique("outlierd-test"));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, contents: &[u8]) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, contents).unwrap();
+        path.to_string_lossy().into_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _left_behind = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn outlierd(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_outlierd")).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs it, expects that exit code, returns what it said on standard error.
+fn refused(code: i32, arguments: &[&str]) -> String {
+    let output = outlierd(arguments);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    assert!(!said.contains("panicked"), "{said}");
+    said
+}
+
+/// Lines as an application logs them, with one strange one; 0-based number of that line.
+fn log(lines: usize) -> (String, usize) {
+    let strange = lines - 40;
+    let mut log = String::new();
+    for number in 0..lines {
+        let (user, took) = (number * 7 % 89, 3 + number * 31 % 40);
+        let line = match number * 7 % 5 {
+            _ if number == strange => "kernel panic: not syncing, attempted to kill init".to_owned(),
+            0 => format!("user {user} signed in after {took} ms"),
+            1 => format!("GET /cart/{user} answered in {took} ms"),
+            2 => format!("order {user} was placed with {took} items"),
+            3 => format!("cache refreshed in {took} ms"),
+            _ => format!("mail to user {user} was sent"),
+        };
+        log.push_str(&line);
+        log.push('\n');
+    }
+    (log, strange)
+}
+
+const SMALL: [&str; 6] =
+    ["--set", "detect.warmup=300", "--set", "alert.budget=1 in 300", "--set", "admin.listen="];
+
+fn offsets(output: &str) -> Vec<i64> {
+    let alerts = output.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    alerts.map(|alert| alert["outlierd"]["source"]["offset"].as_i64().unwrap()).collect()
+}
+
+#[test]
+fn files_plain_and_gzipped_give_the_same_alerts() {
+    let folder = Folder::new();
+    let (log, strange) = log(2_000);
+    let plain = folder.file("app.log", log.as_bytes());
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(log.as_bytes()).unwrap();
+    let packed = folder.file("app.log.gz", &packed.finish().unwrap());
+    let judge = |path: &str| {
+        let mut arguments = vec!["run", "--source", "file", "--sink", "stdout", "--input", path];
+        arguments.extend(SMALL);
+        let output = outlierd(&arguments);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        offsets(&text(&output.stdout))
+    };
+    let found = judge(&plain);
+    assert!(found.contains(&i64::try_from(strange).unwrap()), "{found:?}");
+    assert_eq!(judge(&packed), found);
+}
+
+#[test]
+fn a_truncated_gzip_file_is_judged_as_far_as_it_goes_and_said_to_be_truncated() {
+    let folder = Folder::new();
+    let (log, strange) = log(2_000);
+    let mut packed = GzEncoder::new(Vec::new(), Compression::none());
+    packed.write_all(log.as_bytes()).unwrap();
+    let mut packed = packed.finish().unwrap();
+    packed.truncate(packed.len() - 400);
+    let path = folder.file("app.log.gz", &packed);
+    let mut arguments = vec!["run", "--source", "file", "--sink", "stdout", "--input", &path];
+    arguments.extend(SMALL);
+    let output = outlierd(&arguments);
+    assert_eq!(output.status.code(), Some(69));
+    assert!(text(&output.stderr).contains("truncated or damaged at byte"), "{}", text(&output.stderr));
+    assert!(offsets(&text(&output.stdout)).contains(&i64::try_from(strange).unwrap()));
+}
+
+#[test]
+fn a_pipe_gives_alerts_while_it_is_open_and_bad_lines_go_aside() {
+    let folder = Folder::new();
+    let dead = folder.0.join("dead.jsonl");
+    let dead_letters = format!("sink.dead_letter_path={}", dead.display());
+    let mut arguments: Vec<String> =
+        ["run", "--source", "stdin", "--sink", "stdout", "--set", &dead_letters].map(str::to_owned).to_vec();
+    arguments.extend(SMALL.map(str::to_owned));
+    let mut daemon = Daemon::start_with(&arguments, Stdio::piped(), Stdio::piped());
+    let mut pipe = daemon.child().stdin.take().unwrap();
+    let mut lines = daemon.lines();
+    let (log, strange) = log(1_000);
+    pipe.write_all(log.as_bytes()).unwrap();
+    pipe.flush().unwrap();
+    // The pipe is still open: the alert must not wait for its end.
+    let alert = lines.find(|line| offsets(line) == [i64::try_from(strange).unwrap()]);
+    assert!(alert.unwrap().contains("kernel panic"));
+    pipe.write_all(b"{\"message\": \nnext\n").unwrap();
+    drop(pipe);
+    assert!(daemon.ended().success());
+    let letter: Value = serde_json::from_str(fs::read_to_string(&dead).unwrap().trim()).unwrap();
+    assert!(letter.to_string().contains("malformed"), "{letter}");
+}
+
+#[test]
+fn a_transformer_judges_through_the_real_runtime() {
+    let folder = Folder::new();
+    let (log, strange) = log(700);
+    let path = folder.file("app.log", log.as_bytes());
+    let model = format!("model.path={}", part("minilm").display());
+    let library = format!("model.library={}", part("onnxruntime/libonnxruntime.so").display());
+    let mut arguments = vec!["run", "--source", "file", "--sink", "stdout", "--input", &path];
+    arguments.extend([
+        "--set",
+        "model.kind=onnx",
+        "--set",
+        &model,
+        "--set",
+        &library,
+        "--set",
+        "model.device=cpu",
+    ]);
+    arguments.extend(SMALL);
+    let output = outlierd(&arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let (said, found) = (text(&output.stderr), text(&output.stdout));
+    assert!(said.contains("\"provider\":\"cpu\""), "{said}");
+    assert!(offsets(&found).contains(&i64::try_from(strange).unwrap()), "{found}");
+}
+
+#[test]
+fn what_cannot_work_is_said_with_its_exit_code() {
+    let folder = Folder::new();
+    let said = refused(64, &["run", "--no-such-flag"]);
+    assert!(said.contains("--no-such-flag"), "{said}");
+
+    let wrong = folder.file("wrong.toml", b"[source]\ntopicz = [\"a\"]\n");
+    let said = refused(78, &["run", "-c", &wrong]);
+    assert!(
+        said.contains("wrong.toml") && said.contains("topicz") && said.contains("did you mean \"topics\"?"),
+        "{said}"
+    );
+    let said = refused(78, &["run", "-c", "no-such-file.toml"]);
+    assert!(said.contains("no-such-file.toml"), "{said}");
+    let several =
+        ["run", "--set", "alert.budget=often", "--set", "alert.gap=soon", "--set", "detect.guard=7"];
+    let said = refused(78, &several);
+    for key in ["alert.budget", "alert.gap", "detect.guard", "source.topics"] {
+        assert!(said.contains(key), "all faults are said at once: {said}");
+    }
+    let said = refused(78, &["run", "--source", "file", "--set", "source.paths=7"]);
+    assert!(said.contains("source.paths"), "{said}");
+
+    let missing =
+        ["--source", "file", "--sink", "stdout", "--input", "no-such.log", "--set", "admin.listen="];
+    let said = refused(69, &[&["run"], missing.as_slice()].concat());
+    assert!(said.contains("no-such.log"), "{said}");
+
+    let onnx = [
+        "run",
+        "--source",
+        "stdin",
+        "--sink",
+        "stdout",
+        "--set",
+        "admin.listen=",
+        "--set",
+        "model.kind=onnx",
+    ];
+    let empty = format!("model.path={}", folder.0.display());
+    let said = refused(69, &[onnx.as_slice(), &["--set", &empty]].concat());
+    assert!(said.contains("model file missing") && said.contains("model.onnx"), "{said}");
+    let model = format!("model.path={}", part("minilm").display());
+    let library = format!("model.library={}", folder.file("libonnxruntime.so", b"not a library"));
+    let said = refused(69, &[onnx.as_slice(), &["--set", &model, "--set", &library]].concat());
+    assert!(said.contains("libonnxruntime.so"), "{said}");
+}
+
+#[test]
+fn a_missing_topic_is_named() {
+    let broker = Broker::shared();
+    let (topic, group) = (client::unique("nowhere"), client::unique("group"));
+    let mut arguments = client::run_arguments(broker.bootstrap(), &group, &topic, &[("sink.kind", "stdout")]);
+    let mut daemon = Daemon::start(&arguments);
+    assert_eq!(daemon.ended().code(), Some(69));
+    assert!(daemon.log().contains(&topic), "{}", daemon.log());
+
+    // The same for the topic of alerts.
+    broker.create_topic(&topic, 1);
+    let alerts = client::unique("no-alerts");
+    arguments = client::run_arguments(broker.bootstrap(), &group, &topic, &[("sink.topic", &alerts)]);
+    let mut daemon = Daemon::start(&arguments);
+    assert_eq!(daemon.ended().code(), Some(69));
+    assert!(daemon.log().contains(&alerts), "{}", daemon.log());
+}
+
+#[test]
+fn the_examples_and_the_defaults_are_valid() {
+    for name in ["logs", "transactions", "web-access"] {
+        let path = format!("{}/config/examples/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        let output = outlierd(&["validate", "-c", &path]);
+        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+    }
+    let output = outlierd(&["defaults"]);
+    let folder = Folder::new();
+    let defaults = folder.file("defaults.toml", &output.stdout);
+    assert!(outlierd(&["validate", "-c", &defaults, "--set", "source.topics=[\"a\"]"]).status.success());
+}
+
+#[test]
+fn the_demo_ends_with_one_json_object() {
+    let output = outlierd(&["demo", "--events", "30000", "--seed", "3", "--json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    let summary: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    let number = |key: &str| summary[key].as_u64().unwrap();
+    assert_eq!(number("events"), 30_000);
+    assert_eq!(number("found") + number("missed"), number("planted"));
+    assert!(number("planted") >= 10 && number("found") * 3 >= number("planted"), "{summary}");
+    assert!(number("false_alerts") <= 30_000 / 200, "{summary}");
+    assert!(summary["events_per_second"].as_f64().unwrap() > 0.0 && summary["by_kind"]["burst"].is_object());
+    assert!(said.contains("warming up") && said.contains("ALERT"), "{said}");
+}
