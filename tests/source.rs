@@ -36,11 +36,6 @@ impl Rig {
         + Send
         + 'static,
     ) -> Self {
-        let _x = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::DEBUG)
-            .with_thread_ids(true)
-            .with_ansi(false)
-            .try_init();
         let (queues, shards) = (0..shards).map(|_| bounded(queue)).unzip();
         let (commits, taken) = bounded(64);
         let (stop, status) = (Arc::new(AtomicBool::new(false)), Arc::new(Status::default()));

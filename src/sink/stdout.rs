@@ -11,7 +11,7 @@ use crossbeam_channel::Receiver;
 
 use super::lines::{Lines, Output};
 use super::{Acks, Outgoing, Provenance, SinkError, Status, wire};
-use crate::flow::{Alert, Phase};
+use crate::flow::{Alert, Phase, Time};
 
 /// How alerts are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,9 +71,10 @@ pub fn text(alert: &Alert, colour: bool) -> String {
         Phase::Opened => (alert.origin.time, "ALERT", red),
         Phase::Closed => (alert.last_time, "ENDED", green),
     };
+    // An event of a file need not have a time.
+    let time = if time == Time(0) { String::new() } else { format!("{dim}{}{plain} ", wire::rfc3339(time)) };
     let mut text = format!(
-        "{dim}{}{plain} {bold}{tint}{word}{plain} {} offset {}  surprise {:.1} (threshold {:.1})",
-        wire::rfc3339(time),
+        "{time}{bold}{tint}{word}{plain} {} offset {}  surprise {:.1} (threshold {:.1})",
         wire::printable(&alert.origin.lane.to_string()),
         alert.origin.offset,
         verdict.surprise,

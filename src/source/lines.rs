@@ -66,9 +66,9 @@ impl Lines {
     }
 }
 
-/// A line as a record: it has no key, and its time is its content's to say.
-pub(crate) fn record(lane: &Lane, number: i64, text: Vec<u8>) -> Traced<Record> {
-    let origin = Origin { lane: lane.clone(), offset: number, time: Time(0) };
+/// A line as a record: it has no key. `time` is when it came, for a line that does not say when it happened.
+pub(crate) fn record(lane: &Lane, number: i64, time: Time, text: Vec<u8>) -> Traced<Record> {
+    let origin = Origin { lane: lane.clone(), offset: number, time };
     Traced { origin, value: Record { key: None, payload: Some(text), headers: Vec::new() } }
 }
 

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::lines::{Lines, record};
 use super::{Inlets, LaneReport, SourceError, Status, finish, send_read};
-use crate::flow::Lane;
+use crate::flow::{Lane, Time};
 use crate::pipeline::{Action, Commit};
 
 /// How to read it.
@@ -29,6 +29,13 @@ impl Default for Settings {
     fn default() -> Self {
         Self { line_max: 16 << 20, drain: Duration::from_secs(20) }
     }
+}
+
+/// Milliseconds since 1970 by this machine's clock.
+#[expect(clippy::disallowed_methods, reason = "a pipe is live: its lines happen when they come")]
+fn wall_clock() -> Time {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Time(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 const GENERATION: u64 = 1;
@@ -133,9 +140,11 @@ fn read_all(
             break;
         }
         let (mut records, mut bytes) = (Vec::new(), 0);
+        // Within a look of when it comes: near enough for a line that does not say when it happened.
+        let time = wall_clock();
         let mut emit = |number, line: Vec<u8>| {
             bytes += line.len() as u64;
-            records.push(record(&lane, number, line));
+            records.push(record(&lane, number, time, line));
         };
         match pieces.recv_timeout(LOOK) {
             Ok(Ok(piece)) => {

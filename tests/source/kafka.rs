@@ -218,14 +218,11 @@ fn a_pattern_reads_every_topic_that_fits() {
 
 #[test]
 fn a_second_member_begins_where_the_first_committed() {
-    // The mock cluster refuses commits while an eager group rebalances; a real broker does not.
-    for (strategy, revoked, commit_interval) in
-        [("cooperative-sticky", 2, NEVER), ("range", 4, Duration::from_millis(100))]
-    {
+    for (strategy, revoked) in [("cooperative-sticky", 2), ("range", 4)] {
         let cluster = cluster("t", 4);
         let brokers = cluster.bootstrap_servers();
         produce(&brokers, "t", 4, 0, 100);
-        let mut settings = Settings { commit_interval, ..settings(&brokers, "t") };
+        let mut settings = settings(&brokers, "t");
         settings.options.extend(options(&[("partition.assignment.strategy", strategy)]));
 
         let first = start(settings.clone(), 64);
@@ -234,9 +231,8 @@ fn a_second_member_begins_where_the_first_committed() {
         for partition in 0..4 {
             first.commits.send(commit(&seen, &lane("t", partition), 60, 55)).unwrap();
         }
-        if commit_interval != NEVER {
-            first.wait_for(|report| report.lanes.values().all(|lane| lane.committed == Some(60)));
-        }
+        // Before the rebalance: the mock cluster may refuse commits during one, where a real broker would not.
+        first.wait_for(|report| report.lanes.values().all(|lane| lane.committed == Some(60)));
 
         let second = start(settings, 64);
         seen.until(&first, |seen| seen.revoked.len() == revoked && seen.assigned.len() == 2);
@@ -257,19 +253,20 @@ fn an_offset_out_of_range_begins_the_lane_anew() {
     let cluster = cluster("t", 1);
     let brokers = cluster.bootstrap_servers();
     produce(&brokers, "t", 1, 0, 10);
-    let rig = start(settings(&brokers, "t"), 64);
+    // What is done is committed when the lane is given up, though it is not due.
+    let rig = start(Settings { commit_interval: NEVER, ..settings(&brokers, "t") }, 64);
     let mut seen = Seen::default();
     seen.until(&rig, |seen| seen.count() == 10);
     let before = seen.assigned[&lane("t", 0)].0;
     rig.commits.send(commit(&seen, &lane("t", 0), 8, 6)).unwrap();
     let out_of_range = RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
-    cluster.request_errors(RDKafkaApiKey::Fetch, &[out_of_range]);
-    seen.until(&rig, |seen| seen.count() == 14);
-    assert_eq!(seen.revoked, [(lane("t", 0), before)]);
+    // A real broker says so until it is asked for something else; one error of the mock cluster can get lost.
+    cluster.request_errors(RDKafkaApiKey::Fetch, &[out_of_range; 3]);
+    seen.until(&rig, |seen| seen.offsets(&lane("t", 0)).get(10..14) == Some(&[6, 7, 8, 9]));
+    assert_eq!(seen.revoked[0], (lane("t", 0), before));
     let (generation, live_from) = seen.assigned[&lane("t", 0)];
     assert!(generation > before);
     assert_eq!(live_from, 8);
-    assert_eq!(seen.offsets(&lane("t", 0))[10..], [6, 7, 8, 9]);
     rig.finish().unwrap();
 }
 
@@ -296,7 +293,7 @@ fn a_new_group_that_begins_at_the_end_does_so_once() {
 }
 
 #[test]
-fn no_commit_is_believed_only_when_it_is_said_again() {
+fn a_coordinator_that_is_not_ready_is_asked_again() {
     let cluster = cluster("t", 1);
     let brokers = cluster.bootstrap_servers();
     produce(&brokers, "t", 1, 0, 10);
@@ -305,7 +302,6 @@ fn no_commit_is_believed_only_when_it_is_said_again() {
     seen.until(&rig, |seen| seen.count() == 10);
     rig.commits.send(commit(&seen, &lane("t", 0), 7, 7)).unwrap();
     rig.finish().unwrap();
-    // The coordinator fails a few questions before it answers.
     let error = RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
     cluster.request_errors(RDKafkaApiKey::OffsetFetch, &[error; 3]);
     let rig = start(settings(&brokers, "t"), 64);

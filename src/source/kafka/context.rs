@@ -103,7 +103,6 @@ impl ClientContext for Context {
     }
 
     fn stats_raw(&self, statistics: &[u8]) {
-        tracing::debug!(s = %String::from_utf8_lossy(statistics), "STATS");
         let Ok(statistics) = serde_json::from_slice::<Statistics>(statistics) else {
             tracing::debug!("statistics of librdkafka cannot be read");
             return;

@@ -17,13 +17,13 @@ use crate::source::Status;
 /// Keys that cannot be passed through, and what to do instead.
 const RESERVED: &[(&str, &str)] = &[
     ("auto.offset.reset", "set [source] start"),
-    ("bootstrap.servers", "set [source] brokers"),
+    ("bootstrap.servers", "set [kafka] brokers"),
     ("enable.auto.commit", "leave it out: offsets are committed once alerts are acknowledged"),
     ("enable.auto.offset.store", "leave it out: offsets are committed once alerts are acknowledged"),
     ("enable.partition.eof", "leave it out"),
-    ("group.id", "set [source] group"),
-    ("group.instance.id", "set [source] instance"),
-    ("metadata.broker.list", "set [source] brokers"),
+    ("group.id", "set [kafka] group"),
+    ("group.instance.id", "set [kafka] instance"),
+    ("metadata.broker.list", "set [kafka] brokers"),
 ];
 
 /// Beginnings of keys whose values may be seen in messages.
@@ -120,7 +120,7 @@ fn check(settings: &Settings) -> Result<(), SourceError> {
         return refuse("no topics; set [source] topics".to_owned());
     }
     if settings.group.is_empty() || settings.brokers.is_empty() {
-        return refuse("brokers or group is empty; set [source] brokers and group".to_owned());
+        return refuse("brokers or group is empty; set [kafka] brokers and group".to_owned());
     }
     let names = settings.topics.iter().chain([&settings.brokers, &settings.group]);
     if names.into_iter().any(|name| name.is_empty() || name.contains('\0')) {

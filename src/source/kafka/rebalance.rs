@@ -20,6 +20,9 @@ use crate::source::{LaneReport, SourceError, now};
 /// How long a commit before giving up may take.
 const COMMIT: Duration = Duration::from_secs(5);
 
+/// How long a commit refused because of the rebalance is tried again; the group waits meanwhile.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// How long a poll may wait while something else is awaited.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -74,14 +77,10 @@ impl Session<'_> {
             starts::list(self.lanes.iter().map(|held| (&held.lane, Offset::Offset(held.position))))
         };
         self.answer("assign", self.add(&list));
-        // A partition that was paused when it was last given up still is.
-        let ours = starts::partitions(lanes.iter());
-        let paused = if self.phase == Phase::Waiting {
-            self.consumer.pause(&ours)
-        } else {
-            self.consumer.resume(&ours)
-        };
-        self.answer("pause", paused);
+        if self.phase == Phase::Waiting {
+            let ours = starts::partitions(lanes.iter());
+            self.answer("pause", self.consumer.pause(&ours));
+        }
         self.status.connected();
         Ok(true)
     }
@@ -113,6 +112,10 @@ impl Session<'_> {
         }
         // Whatever went wrong: the group waits for this answer.
         let given_up = starts::partitions(lanes.iter());
+        if self.phase == Phase::Waiting {
+            // The library would remember the pause, should the partition ever come back.
+            self.answer("resume", self.consumer.resume(&given_up));
+        }
         self.answer("unassign", self.subtract(&given_up));
         committed
     }
@@ -128,21 +131,32 @@ impl Session<'_> {
     /// # Errors
     /// When a shard has hung up or the library cannot go on.
     pub(super) fn commit_within(&mut self, lanes: &[Lane], patience: Duration) -> Result<(), SourceError> {
-        let deadline = now() + patience;
+        let begun = now();
         let mut asked = false;
         loop {
-            self.settle_commit();
+            // The coordinator refuses for the moment between two generations: that is worth a second try.
+            let between = self.settle_commit() == Some(RDKafkaErrorCode::RebalanceInProgress);
             if self.committer.is_under_way() {
-                if now() >= deadline {
+                if now() >= begun + patience {
                     tracing::warn!("commit was not answered in time; some records may be read again");
                     return Ok(());
                 }
                 self.turn(POLL)?;
-            } else if asked || !self.ask_commit(|lane| lanes.contains(lane)) {
-                return Ok(());
-            } else {
-                asked = true;
+                continue;
             }
+            if between {
+                if now() >= begun + AGAIN {
+                    tracing::warn!("commit refused during a rebalance; some records may be read again");
+                    return Ok(());
+                }
+                self.turn(AGAIN / 10)?;
+            } else if asked {
+                return Ok(());
+            }
+            if !self.ask_commit(|lane| lanes.contains(lane)) {
+                return Ok(());
+            }
+            asked = true;
         }
     }
 

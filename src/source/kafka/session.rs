@@ -184,19 +184,26 @@ impl<'a> Session<'a> {
         any
     }
 
-    /// Notes how the last commit went, once that is known.
-    pub(super) fn settle_commit(&mut self) {
-        let Some(outcome) = self.committer.outcome() else { return };
+    /// Notes how the last commit went, once that is known; why it failed, if it did.
+    pub(super) fn settle_commit(&mut self) -> Option<RDKafkaErrorCode> {
+        let outcome = self.committer.outcome()?;
         match outcome.result {
             Ok(()) => {
                 for mark in outcome.marks {
                     self.status.committed(&mark.lane, mark.offset);
                 }
+                None
             }
             Err(error) => {
-                tracing::warn!(%error, "commit failed; it is tried again while the partitions are ours");
+                let code = error.rdkafka_error_code();
+                if code == Some(RDKafkaErrorCode::RebalanceInProgress) {
+                    tracing::debug!("commit refused during a rebalance; it is tried again");
+                } else {
+                    tracing::warn!(%error, "commit failed; it is tried again while the partitions are ours");
+                }
                 self.status.commit_failed();
                 self.lanes.ask_again();
+                code
             }
         }
     }

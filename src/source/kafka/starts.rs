@@ -49,14 +49,7 @@ pub(super) fn query(
     lanes: &[Lane],
     start: Start,
 ) -> Result<Vec<StartAt>, KafkaError> {
-    let mut committed = committed(consumer, lanes)?;
-    for _ in 1..ASK {
-        if committed.iter().all(Option::is_some) {
-            break;
-        }
-        std::thread::sleep(ASK_AGAIN);
-        committed = self::committed(consumer, lanes)?;
-    }
+    let committed = believe(|| committed(consumer, lanes), || std::thread::sleep(ASK_AGAIN))?;
     let mut starts = Vec::with_capacity(lanes.len());
     for (lane, committed) in lanes.iter().zip(committed) {
         let (low, high) = consumer.fetch_watermarks(&lane.topic, lane.partition, TIMEOUT)?;
@@ -81,6 +74,22 @@ pub(super) fn out_of_range<'a>(
         }
     }
     Ok(out)
+}
+
+/// Asks until every lane has a committed offset, or some have had none often enough.
+fn believe<E>(
+    mut ask: impl FnMut() -> Result<Vec<Option<Committed>>, E>,
+    wait: impl Fn(),
+) -> Result<Vec<Option<Committed>>, E> {
+    let mut committed = ask()?;
+    for _ in 1..ASK {
+        if committed.iter().all(Option::is_some) {
+            break;
+        }
+        wait();
+        committed = ask()?;
+    }
+    Ok(committed)
 }
 
 fn committed(consumer: &BaseConsumer<Context>, lanes: &[Lane]) -> Result<Vec<Option<Committed>>, KafkaError> {
@@ -181,6 +190,22 @@ mod tests {
     fn a_new_group_begins_as_told() {
         assert_eq!(start(None, 3, 9, Start::Earliest), (3, 3, true));
         assert_eq!(start(None, 3, 9, Start::Latest), (9, 9, true));
+    }
+
+    #[test]
+    fn no_commit_is_believed_only_when_it_is_said_again() {
+        let known = || Some(Committed { offset: 8, metadata: None });
+        let mut answers = vec![vec![known(), known()], vec![known(), None], vec![None, None]];
+        let believed = believe(|| answers.pop().ok_or("asked too often"), || {});
+        assert_eq!(believed, Ok(vec![known(), known()]));
+        let mut asked = 0;
+        let ask = || {
+            asked += 1;
+            Ok::<_, ()>(vec![None])
+        };
+        assert_eq!(believe(ask, || {}), Ok(vec![None]));
+        assert_eq!(asked, ASK);
+        assert_eq!(believe(|| Err("no answer"), || {}), Err("no answer"));
     }
 
     #[test]
