@@ -216,6 +216,38 @@ fn what_cannot_work_is_said_with_its_exit_code() {
     assert!(said.contains("libonnxruntime.so"), "{said}");
 }
 
+/// A library that answers as an ONNX Runtime too old for us: it has no such version of its interface.
+const OLD_LIBRARY: &str = r#"
+static const void *get_api(unsigned version) { (void)version; return 0; }
+static const char *get_version(void) { return "1.17.3"; }
+static const struct { const void *(*api)(unsigned); const char *(*version)(void); } base = { get_api, get_version };
+const void *OrtGetApiBase(void) { return &base; }
+"#;
+
+#[test]
+fn an_old_library_is_named_with_the_versions_that_fit() {
+    let folder = Folder::new();
+    let source = folder.file("old.c", OLD_LIBRARY.as_bytes());
+    let library = folder.0.join("libonnxruntime.so").to_string_lossy().into_owned();
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o", &library, &source]).status();
+    assert!(built.unwrap().success());
+    let (model, library) =
+        (format!("model.path={}", part("minilm").display()), format!("model.library={library}"));
+    let onnx = [
+        "run",
+        "--source",
+        "stdin",
+        "--sink",
+        "stdout",
+        "--set",
+        "admin.listen=",
+        "--set",
+        "model.kind=onnx",
+    ];
+    let said = refused(69, &[onnx.as_slice(), &["--set", &model, "--set", &library]].concat());
+    assert!(said.contains("1.17.3") && said.contains("1.24"), "{said}");
+}
+
 #[test]
 fn a_missing_topic_is_named() {
     let broker = Broker::shared();
