@@ -164,7 +164,10 @@ fn run(settings: &pipeline::Settings, records: &[Record]) -> u64 {
     let (mut pipeline, mut hashed) = (Pipeline::new(settings.clone()), Hashed::new(20_000));
     let lane = origin(0).lane;
     let mut effects = Vec::new();
-    pipeline.apply(Action::Assigned { lane: lane.clone(), generation: 1, live_from: 0 }, &mut effects);
+    pipeline.apply(
+        Action::Assigned { lane: lane.clone(), generation: 1, live_from: 0, schema: None },
+        &mut effects,
+    );
     for (chunk, records) in records.chunks(512).enumerate() {
         let traced = records.iter().enumerate().map(|(at, record)| Traced {
             origin: Origin { lane: lane.clone(), ..origin(chunk * 512 + at) },

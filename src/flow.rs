@@ -86,7 +86,7 @@ pub struct Event {
 }
 
 /// Which fields of a lane's events a model reads, and as what. Lists are in the order of the sample's.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Schema {
     /// Pointers of texts.
     pub texts: Vec<Arc<str>>,
@@ -144,7 +144,7 @@ pub struct ChannelSurprise {
     pub field: Arc<str>,
     /// Raw score in the channel's own unit.
     pub score: f64,
-    /// -ln of the share of accepted events that score as high; nats.
+    /// -ln of the share of events lately that score as high, a tenth of the score taken off for noise; nats.
     pub surprise: f64,
 }
 

@@ -27,6 +27,8 @@ pub struct Settings {
     pub in_flight_max: usize,
     /// Alerts and rejections not yet acknowledged, above which it asks for no more.
     pub unacknowledged_max: usize,
+    /// Bytes of records not yet judged or acknowledged, above which it asks for no more.
+    pub bytes_max: usize,
     /// Records before a commit from which a lane's state is rebuilt after a restart.
     pub replay_events: u64,
 }
@@ -53,6 +55,8 @@ pub struct Commit {
     pub offset: i64,
     /// The offset from which reading again rebuilds the lane's state.
     pub replay_from: i64,
+    /// What the lane's fields were inferred to be: other first events could say otherwise.
+    pub schema: Option<Arc<Schema>>,
 }
 
 /// Texts to embed, and who asked.
@@ -75,6 +79,8 @@ pub enum Action {
         generation: u64,
         /// First offset that may raise an alert and be committed.
         live_from: i64,
+        /// What its fields were inferred to be before, if they were.
+        schema: Option<Arc<Schema>>,
     },
     /// A partition is no longer ours: forget it and all in flight.
     Revoked {
@@ -235,6 +241,7 @@ impl Pipeline {
         waiting < self.settings.in_flight_max
             && self.requests.len() < self.settings.in_flight_max
             && self.unacknowledged < self.settings.unacknowledged_max
+            && self.lanes.values().map(LaneState::bytes).sum::<usize>() < self.settings.bytes_max
     }
 
     /// What it has done so far.
@@ -250,9 +257,9 @@ impl Pipeline {
     /// Takes one action; appends what it asks for.
     pub fn apply(&mut self, action: Action, effects: &mut Vec<Effect>) {
         match action {
-            Action::Assigned { lane, generation, live_from } => {
+            Action::Assigned { lane, generation, live_from, schema } => {
                 self.forget(&lane);
-                self.lanes.insert(lane, LaneState::new(&self.settings, generation, live_from));
+                self.lanes.insert(lane, LaneState::new(&self.settings, generation, live_from, schema));
             }
             Action::Revoked { lane, generation } => {
                 if self.lanes.get(&lane).is_some_and(|state| state.generation() == generation) {
@@ -310,12 +317,15 @@ impl Pipeline {
         step(state, &mut output);
         state.commit(&mut output);
         let Output { texts, slots, tickets_issued, tickets_returned, .. } = output;
+        let over = state.is_over();
         self.unacknowledged = (self.unacknowledged + tickets_issued).saturating_sub(tickets_returned);
         if !texts.is_empty() {
             let id = self.request_next;
             self.request_next += 1;
             self.requests.insert(id, Request { lane, generation, slots });
             effects.push(Effect::Embed(EmbedRequest { id, texts }));
+        } else if over {
+            self.lanes.remove(&lane);
         }
         true
     }

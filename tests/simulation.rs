@@ -1,12 +1,14 @@
 //! The pipeline under seeded disorder: whatever the batch sizes, delays, crashes and rebalances, the same alerts come
 //! out, nothing is lost, and no offset is committed before its event is judged and its alerts are acknowledged.
+//!
+//! The pipeline knows no ticks: nothing in it waits for time. What is due by time is the embedding worker's (its tests).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use outlierd::embed::{Embedder, hashed::Hashed};
 use outlierd::flow::{Lane, Origin, Phase, Record, Time, Traced};
-use outlierd::pipeline::{Action, Effect, EmbedRequest, Pipeline, Settings, Ticket};
+use outlierd::pipeline::{Action, Commit, Effect, EmbedRequest, Pipeline, Settings, Ticket};
 use outlierd::{alert, decode, detect, render};
 
 const SCHEDULES: u64 = 2_000;
@@ -52,12 +54,17 @@ fn settings(dice: &mut Dice) -> Settings {
         },
         in_flight_max: 1 + dice.below(100),
         unacknowledged_max: 1 + dice.below(8),
+        bytes_max: 1_000_000,
         replay_events: 1_000_000,
     }
 }
 
-/// The log itself: what a broker would hold. Offsets have gaps, some records cannot be read.
-fn log(lane: u64) -> Vec<(i64, Vec<u8>)> {
+/// Offsets and payloads of one partition.
+type Log = Vec<(i64, Option<Vec<u8>>)>;
+
+/// The log itself: what a broker would hold. Offsets have gaps; some records cannot be read, some are tombstones, one
+/// text cannot be embedded, some events do not say when they happened and one lies about it.
+fn log(lane: u64) -> Log {
     let mut dice = Dice(77 + lane);
     let hosts = ["web-1", "web-2", "db-1"];
     let mut offset = 5;
@@ -66,25 +73,29 @@ fn log(lane: u64) -> Vec<(i64, Vec<u8>)> {
             offset += 1 + i64::from(dice.below(10) == 0);
             let host = hosts[dice.below(hosts.len())];
             let took = 20 + dice.below(50);
-            let line = match (number, dice.below(25)) {
-                (40..=45, 0..6) => "{\"message\": broken".to_owned(),
-                (100.., 0) => format!(
-                    r#"{{"host":"{host}","took":{took},"message":"segfault at 0x{:x} in libssl.so"}}"#,
-                    dice.below(900_000)
-                ),
-                (100.., 1) => format!(
-                    r#"{{"host":"{host}","took":{},"message":"GET /cart took {took} ms"}}"#,
-                    took * 900
-                ),
-                (_, 2..10) => format!(
-                    r#"{{"host":"{host}","took":{took},"message":"user {} signed in"}}"#,
-                    dice.below(90)
-                ),
-                _ => format!(r#"{{"host":"{host}","took":{took},"message":"GET /cart took {took} ms"}}"#),
+            let time = match number {
+                150 => r#","time":4102444800000"#.to_owned(),
+                number if number % 17 == 3 => String::new(),
+                _ => format!(r#","time":{}"#, 1_700_000_000_000 + offset * 100),
             };
-            (offset, line.into_bytes())
+            let (message, took) = match (number, dice.below(25)) {
+                (40..=45, 0..6) => return (offset, Some(b"{\"message\": broken".to_vec())),
+                (50..=60, 0..6) => return (offset, None),
+                (70, _) => (UNEMBEDDABLE.to_owned(), took),
+                (100.., 0) => (format!("segfault at 0x{:x} in libssl.so", dice.below(900_000)), took),
+                (100.., 1) => (format!("GET /cart took {took} ms"), took * 900),
+                (_, 2..10) => (format!("user {} signed in", dice.below(90)), took),
+                _ => (format!("GET /cart took {took} ms"), took),
+            };
+            (offset, Some(event(host, took, &message, &time)))
         })
         .collect()
+}
+
+const UNEMBEDDABLE: &str = "a text on which the model fails";
+
+fn event(host: &str, took: usize, message: &str, time: &str) -> Vec<u8> {
+    format!(r#"{{"host":"{host}","took":{took},"message":"{message}"{time}}}"#).into_bytes()
 }
 
 /// What must not depend on the schedule: each alert by its identity, with all that it says.
@@ -96,8 +107,8 @@ type Said = ((Lane, i64, bool), String);
 /// The world around a pipeline: a broker with its log, commits and alert topic, and an embedding worker.
 struct World {
     dice: Dice,
-    logs: BTreeMap<Lane, Vec<(i64, Vec<u8>)>>,
-    committed: BTreeMap<Lane, (i64, i64)>,
+    logs: BTreeMap<Lane, Log>,
+    committed: BTreeMap<Lane, Commit>,
     alerts: Alerts,
     rejected: BTreeSet<(Lane, i64)>,
     pipeline: Pipeline,
@@ -165,8 +176,9 @@ impl World {
                             "committed over an unacknowledged alert"
                         );
                     }
-                    let last = self.committed.insert(commit.lane, (commit.offset, commit.replay_from));
-                    assert!(last.is_none_or(|(offset, _)| offset <= commit.offset), "a commit went back");
+                    let offset = commit.offset;
+                    let last = self.committed.insert(commit.lane.clone(), commit);
+                    assert!(last.is_none_or(|last| last.offset <= offset), "a commit went back");
                 }
                 Effect::Settled { .. } => {}
                 Effect::Stopped => self.stopped = true,
@@ -176,10 +188,12 @@ impl World {
 
     fn assign(&mut self, lane: Lane) {
         self.generation += 1;
-        let (live_from, replay_from) = self.committed.get(&lane).copied().unwrap_or((0, 0));
+        let committed = self.committed.get(&lane);
+        let (live_from, replay_from) = committed.map_or((0, 0), |commit| (commit.offset, commit.replay_from));
+        let schema = committed.and_then(|commit| commit.schema.clone());
         let at = self.logs[&lane].partition_point(|(offset, _)| *offset < replay_from);
         self.assigned.insert(lane.clone(), (self.generation, at));
-        self.apply(Action::Assigned { lane, generation: self.generation, live_from });
+        self.apply(Action::Assigned { lane, generation: self.generation, live_from, schema });
     }
 
     fn revoke(&mut self, lane: Lane) {
@@ -207,7 +221,7 @@ impl World {
         let count = self.dice.below(60).min(log.len() - at);
         let records = log[at..at + count].iter().map(|(offset, payload)| Traced {
             origin: Origin { lane: lane.clone(), offset: *offset, time: Time(offset * 100) },
-            value: Record { payload: Some(payload.clone()), ..Record::default() },
+            value: Record { payload: payload.clone(), ..Record::default() },
         });
         let records = records.collect();
         self.assigned.insert(lane.clone(), (generation, at + count));
@@ -221,7 +235,10 @@ impl World {
             && let Some(request) = self.worker.remove(self.dice.below(depth))
         {
             let texts: Vec<&str> = request.texts.iter().map(AsRef::as_ref).collect();
-            let embeddings = self.embedder.embed(&texts).unwrap();
+            let mut embeddings = self.embedder.embed(&texts).unwrap();
+            for (text, embedding) in texts.iter().zip(&mut embeddings) {
+                embedding.take_if(|_| *text == UNEMBEDDABLE);
+            }
             self.apply(Action::Embedded { id: request.id, embeddings });
         }
     }
@@ -257,7 +274,7 @@ impl World {
 
     fn done(&self) -> bool {
         self.logs.iter().all(|(lane, log)| {
-            self.committed.get(lane).is_some_and(|(offset, _)| *offset > log[log.len() - 1].0)
+            self.committed.get(lane).is_some_and(|commit| commit.offset > log[log.len() - 1].0)
         })
     }
 }
@@ -291,4 +308,56 @@ fn no_schedule_changes_the_alerts() {
         assert_eq!(got.0, expected.0, "seed {seed}");
         assert_eq!(got.1, expected.1, "seed {seed}");
     }
+}
+
+#[test]
+fn a_restart_that_replays_only_a_part_keeps_what_the_fields_are() {
+    let mut settings = settings(&mut Dice(1));
+    (settings.replay_events, settings.in_flight_max) = (100, 10_000);
+    let lane = Lane { topic: "logs".into(), partition: 0 };
+    let mut embedder = Hashed::default();
+    let mut life = |assigned: Action, numbers: std::ops::Range<i64>| {
+        let mut pipeline = Pipeline::new(settings.clone());
+        let (mut effects, mut schemas, mut last) = (Vec::new(), Vec::new(), None);
+        pipeline.apply(assigned, &mut effects);
+        // In its first hundred events the host changes; later it is always the same, and messages never repeat.
+        let records = numbers.map(|number| Traced {
+            origin: Origin { lane: lane.clone(), offset: number, time: Time(number) },
+            value: Record {
+                payload: Some(match number {
+                    0..100 => event(&format!("web-{}", number % 3), 20, "user signed in", ""),
+                    _ => event("db-1", 20, &format!("{number:x}{number:x}f"), ""),
+                }),
+                ..Record::default()
+            },
+        });
+        let read = Action::Read { lane: lane.clone(), generation: 1, records: records.collect() };
+        pipeline.apply(read, &mut effects);
+        while let Some(effect) = effects.pop() {
+            match effect {
+                Effect::Embed(request) => {
+                    let texts: Vec<&str> = request.texts.iter().map(AsRef::as_ref).collect();
+                    let embeddings = embedder.embed(&texts).unwrap();
+                    pipeline.apply(Action::Embedded { id: request.id, embeddings }, &mut effects);
+                }
+                Effect::Publish { ticket, .. } | Effect::Reject { ticket, .. } => {
+                    pipeline.apply(Action::Published(ticket), &mut effects);
+                }
+                Effect::Settled { schema, .. } => schemas.push(schema),
+                Effect::Commit(commit) => {
+                    last = last.max(Some((commit.offset, commit.replay_from, commit.schema)));
+                }
+                Effect::Stopped => {}
+            }
+        }
+        (schemas, last.unwrap())
+    };
+    let assigned =
+        |live_from, schema| Action::Assigned { lane: lane.clone(), generation: 1, live_from, schema };
+    let (schemas, (offset, replay_from, schema)) = life(assigned(0, None), 0..600);
+    assert_eq!((offset, schemas.len()), (600, 1));
+    assert!(replay_from > 400, "{replay_from}");
+    let (schemas, (offset, _, kept)) = life(assigned(offset, schema.clone()), replay_from..700);
+    assert_eq!((schemas.len(), offset), (0, 700), "nothing is inferred again");
+    assert!(schema.is_some() && kept == schema);
 }

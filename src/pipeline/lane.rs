@@ -11,7 +11,7 @@ use crate::alert::Incidents;
 use crate::decode::{self, Decoded};
 use crate::detect::Detector;
 use crate::flow::{
-    Alert, Embedding, Event, Fault, Lane, Origin, Point, Record, Rejection, Schema, Traced, Verdict,
+    Alert, Embedding, Event, Fault, Lane, Origin, Point, Record, Rejection, Schema, Time, Traced, Verdict,
 };
 use crate::offsets::Offsets;
 use crate::render::{self, Renderer};
@@ -78,6 +78,8 @@ pub(super) struct LaneState {
     offsets: Offsets,
     committed: i64,
     unacknowledged: usize,
+    /// No more records will come.
+    ended: bool,
 }
 
 #[derive(Debug)]
@@ -93,6 +95,8 @@ struct Running {
     renderer: Renderer,
     detector: Detector,
     incidents: Incidents,
+    /// Of the event judged last.
+    time: Option<Time>,
 }
 
 /// A rendered event that waits for its embeddings or for its turn.
@@ -106,7 +110,13 @@ struct Waiting {
 }
 
 impl LaneState {
-    pub(super) fn new(settings: &Arc<Settings>, generation: u64, live_from: i64) -> Self {
+    /// A lane that has seen nothing; `schema` is what its fields were inferred to be in an earlier life.
+    pub(super) fn new(
+        settings: &Arc<Settings>,
+        generation: u64,
+        live_from: i64,
+        schema: Option<Arc<Schema>>,
+    ) -> Self {
         let mut lane = Self {
             settings: Arc::clone(settings),
             generation,
@@ -117,9 +127,12 @@ impl LaneState {
             offsets: Offsets::new(live_from, settings.replay_events),
             committed: live_from,
             unacknowledged: 0,
+            ended: false,
         };
         if !settings.render.fields.is_empty() {
-            lane.stage = lane.running(render::schema(&settings.render, &[]));
+            lane.stage = lane.running(Arc::new(render::schema(&settings.render, &[])));
+        } else if let Some(schema) = schema {
+            lane.stage = lane.running(schema);
         }
         lane
     }
@@ -136,6 +149,16 @@ impl LaneState {
     /// Alerts and rejections not yet acknowledged.
     pub(super) fn unacknowledged(&self) -> usize {
         self.unacknowledged
+    }
+
+    /// Bytes of records that wait to be judged or acknowledged.
+    pub(super) fn bytes(&self) -> usize {
+        self.offsets.bytes()
+    }
+
+    /// Whether a finite lane has nothing left to do.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended && self.queue.is_empty() && self.unacknowledged == 0
     }
 
     pub(super) fn view(&self, lane: &Lane) -> LaneView {
@@ -162,8 +185,9 @@ impl LaneState {
         self.advance(output);
     }
 
-    /// No more records will come: infer from what there is.
+    /// No more records will come: infer from what there is, and sum up what is open once all is judged.
     pub(super) fn ended(&mut self, output: &mut Output) {
+        self.ended = true;
         if let Stage::Gathering(first) = &self.stage
             && !first.is_empty()
         {
@@ -190,6 +214,15 @@ impl LaneState {
             self.serial_front += 1;
             self.judge(waiting, output);
         }
+        if self.ended
+            && self.queue.is_empty()
+            && let Stage::Running(running) = &mut self.stage
+        {
+            for alert in running.incidents.finish() {
+                let offset = alert.last_offset;
+                self.publish(offset, alert, output);
+            }
+        }
     }
 
     /// The other side has an alert or rejection.
@@ -207,7 +240,18 @@ impl LaneState {
             self.committed = offset;
             let replay_from = self.offsets.replay_from().unwrap_or(offset).min(offset);
             let (lane, generation) = (output.lane.clone(), self.generation);
-            output.effects.push(Effect::Commit(Commit { lane, generation, offset, replay_from }));
+            let schema = self.inferred();
+            output.effects.push(Effect::Commit(Commit { lane, generation, offset, replay_from, schema }));
+        }
+    }
+
+    /// What the fields were inferred to be; nothing while that is open, or when the operator has named them.
+    fn inferred(&self) -> Option<Arc<Schema>> {
+        match &self.stage {
+            Stage::Running(running) if self.settings.render.fields.is_empty() => {
+                Some(Arc::clone(running.renderer.schema()))
+            }
+            _ => None,
         }
     }
 
@@ -237,7 +281,7 @@ impl LaneState {
         let Stage::Gathering(first) = &mut self.stage else { return };
         let (records, events): (Vec<_>, Vec<_>) = std::mem::take(first).into_iter().unzip();
         let schema = render::schema(&self.settings.render, &events);
-        self.stage = self.running(schema);
+        self.stage = self.running(Arc::new(schema));
         if let Stage::Running(running) = &self.stage {
             let schema = Arc::clone(running.renderer.schema());
             output.effects.push(Effect::Settled { lane: output.lane.clone(), schema });
@@ -247,12 +291,12 @@ impl LaneState {
         }
     }
 
-    fn running(&self, schema: Schema) -> Stage {
-        let schema = Arc::new(schema);
+    fn running(&self, schema: Arc<Schema>) -> Stage {
         Stage::Running(Box::new(Running {
             renderer: Renderer::new(&self.settings.render, Arc::clone(&schema)),
             detector: Detector::new(self.settings.detect, schema),
             incidents: Incidents::new(self.settings.alert),
+            time: None,
         }))
     }
 
@@ -277,6 +321,7 @@ impl LaneState {
                 missing += 1;
             }
         }
+        self.offsets.weigh(record.origin.offset, weight(&record.value));
         let embeddings = vec![None; sample.texts.len()];
         let point = Point { sample, embeddings };
         self.queue.push_back(Waiting { record, point, missing, failed: false });
@@ -287,6 +332,7 @@ impl LaneState {
         if record.origin.offset >= self.live_from {
             // The hold of `begin` becomes the hold of the rejection.
             self.unacknowledged += 1;
+            self.offsets.weigh(record.origin.offset, weight(&record.value));
             output.reject(record, rejection);
         }
     }
@@ -300,7 +346,10 @@ impl LaneState {
             return self.reject(Traced { origin, value: record }, rejection, output);
         }
         let Stage::Running(running) = &mut self.stage else { return };
-        let time = point.sample.time.unwrap_or(origin.time);
+        // A time that cannot be read is taken to be the last one: the broker's clock may be years from the events'.
+        let last = running.renderer.schema().time.as_ref().and(running.time);
+        let time = point.sample.time.or(last).unwrap_or(origin.time);
+        running.time = Some(time);
         let point = Traced { origin: Origin { time, ..origin }, value: point };
         let verdict = running.detector.judge(&point);
         let judged = Traced { origin: point.origin, value: verdict };
@@ -314,12 +363,22 @@ impl LaneState {
         }
         output.counts.incidents += u64::from(outcome.opened);
         for alert in outcome.alerts {
-            self.offsets.hold(offset);
-            self.unacknowledged += 1;
-            output.publish(offset, alert);
+            self.publish(offset, alert, output);
         }
         self.offsets.release(offset);
     }
+
+    /// Asks for an alert to be published; the offset waits for its acknowledgement.
+    fn publish(&mut self, offset: i64, alert: Alert, output: &mut Output) {
+        self.offsets.hold(offset);
+        self.unacknowledged += 1;
+        output.publish(offset, alert);
+    }
+}
+
+/// Bytes that a record takes as long as it is kept.
+fn weight(record: &Record) -> usize {
+    record.key.as_ref().map_or(0, Vec::len) + record.payload.as_ref().map_or(0, Vec::len)
 }
 
 fn is_empty(sample: &crate::flow::Sample) -> bool {

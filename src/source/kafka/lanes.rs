@@ -4,11 +4,13 @@
 
 use std::cmp::Ordering;
 
+use std::sync::Arc;
+
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 
 use super::commit::Mark;
 use super::starts::StartAt;
-use crate::flow::{Lane, Origin, Record, Time, Traced};
+use crate::flow::{Lane, Origin, Record, Schema, Time, Traced};
 use crate::pipeline::Commit;
 use crate::source::{Inlets, Status, send_read};
 
@@ -28,7 +30,7 @@ pub(super) struct Held {
     pending: Vec<Traced<Record>>,
     pending_bytes: usize,
     /// How far it may be committed: offset and where to replay from.
-    latest: Option<(i64, i64)>,
+    latest: Option<(i64, i64, Option<Arc<Schema>>)>,
     /// The offset last asked to be committed.
     asked: Option<i64>,
 }
@@ -60,7 +62,7 @@ impl Lanes {
     /// Takes a partition in.
     pub(super) fn insert(&mut self, lane: Lane, generation: u64, shard: usize, start: &StartAt) {
         // A group that has never committed says so only once: from now on there is something to find.
-        let latest = start.fresh.then_some((start.live_from, start.from));
+        let latest = start.fresh.then_some((start.live_from, start.from, None));
         let held = Held {
             lane,
             generation,
@@ -142,9 +144,10 @@ impl Lanes {
     pub(super) fn note(&mut self, commit: &Commit) {
         let found = self.held.binary_search_by(|held| held.lane.cmp(&commit.lane));
         let Some(held) = found.ok().and_then(|index| self.held.get_mut(index)) else { return };
-        let behind = held.latest.is_some_and(|(offset, _)| commit.offset < offset);
+        let behind = held.latest.as_ref().is_some_and(|(offset, ..)| commit.offset < *offset);
         if held.generation == commit.generation && !behind {
-            held.latest = Some((commit.offset, commit.replay_from.clamp(0, commit.offset.max(0))));
+            let replay_from = commit.replay_from.clamp(0, commit.offset.max(0));
+            held.latest = Some((commit.offset, replay_from, commit.schema.clone()));
         }
     }
 
@@ -152,10 +155,11 @@ impl Lanes {
     pub(super) fn commits_due(&mut self, which: impl Fn(&Lane) -> bool) -> Vec<Mark> {
         let mut marks = Vec::new();
         for held in self.held.iter_mut().filter(|held| which(&held.lane)) {
-            let Some((offset, replay_from)) = held.latest else { continue };
-            if held.asked != Some(offset) {
-                held.asked = Some(offset);
-                marks.push(Mark { lane: held.lane.clone(), offset, replay_from });
+            let Some((offset, replay_from, schema)) = &held.latest else { continue };
+            if held.asked != Some(*offset) {
+                held.asked = Some(*offset);
+                let (lane, schema) = (held.lane.clone(), schema.clone());
+                marks.push(Mark { lane, offset: *offset, replay_from: *replay_from, schema });
             }
         }
         marks
@@ -218,14 +222,14 @@ mod tests {
 
     fn lanes() -> Lanes {
         let mut lanes = Lanes::new(10);
-        let start = StartAt { from: 5, live_from: 7, fresh: false };
+        let start = StartAt { from: 5, live_from: 7, fresh: false, schema: None };
         lanes.insert(lane(0), 3, 0, &start);
         lanes.insert(lane(1), 3, 0, &start);
         lanes
     }
 
     fn commit(partition: i32, generation: u64, offset: i64, replay_from: i64) -> Commit {
-        Commit { lane: lane(partition), generation, offset, replay_from }
+        Commit { lane: lane(partition), generation, offset, replay_from, schema: None }
     }
 
     #[test]
@@ -237,7 +241,7 @@ mod tests {
         lanes.note(&commit(0, 2, 99, 9));
         lanes.note(&commit(0, 4, 99, 9));
         lanes.note(&commit(7, 3, 99, 9));
-        let expected = vec![Mark { lane: lane(0), offset: 12, replay_from: 9 }];
+        let expected = vec![Mark { lane: lane(0), offset: 12, replay_from: 9, schema: None }];
         assert_eq!(lanes.commits_due(|_| true), expected);
         assert_eq!(lanes.commits_due(|_| true), [], "asked for already");
         lanes.ask_again();
@@ -248,14 +252,17 @@ mod tests {
     #[test]
     fn a_new_group_commits_where_it_begins() {
         let mut lanes = Lanes::new(10);
-        lanes.insert(lane(0), 1, 0, &StartAt { from: 4, live_from: 4, fresh: true });
-        assert_eq!(lanes.commits_due(|_| true), [Mark { lane: lane(0), offset: 4, replay_from: 4 }]);
+        lanes.insert(lane(0), 1, 0, &StartAt { from: 4, live_from: 4, fresh: true, schema: None });
+        assert_eq!(
+            lanes.commits_due(|_| true),
+            [Mark { lane: lane(0), offset: 4, replay_from: 4, schema: None }]
+        );
     }
 
     #[test]
     fn partitions_are_found_among_others() {
         let mut lanes = Lanes::new(10);
-        let start = StartAt { from: 0, live_from: 0, fresh: false };
+        let start = StartAt { from: 0, live_from: 0, fresh: false, schema: None };
         for (topic, partition) in [("b", 1), ("a", 10), ("a", 2), ("b", 0)] {
             lanes.insert(Lane { topic: topic.into(), partition }, 1, 0, &start);
         }
