@@ -5,11 +5,13 @@
 //! of the same key. Only the events of the lane move time here, so that reading them again folds them the same way.
 //! It must never look at a clock, nor hold more than `open_max` incidents.
 
+mod clock;
 mod group;
 
 use std::sync::Arc;
 
-use crate::flow::{Alert, Phase, Point, Record, Schema, Traced, Verdict};
+use crate::flow::{Alert, Phase, Point, Record, Schema, Time, Traced, Verdict};
+use clock::Clock;
 use group::Trait;
 
 /// What grouping needs to know.
@@ -42,8 +44,7 @@ pub struct Incidents {
     settings: Settings,
     /// In the order in which they were opened.
     open: Vec<Incident>,
-    /// Latest time of any event so far: events that come late do not turn it back.
-    now: i64,
+    clock: Clock,
     /// No incident ends at or before this time.
     quiet_until: i64,
 }
@@ -60,7 +61,8 @@ struct Incident {
 impl Incidents {
     /// None yet.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, open: Vec::new(), now: i64::MIN, quiet_until: i64::MAX }
+        let clock = Clock::new(settings.gap_ms.saturating_add(1));
+        Self { settings, open: Vec::new(), clock, quiet_until: i64::MAX }
     }
 
     /// Takes a verdict, normal or not, in the order of the lane.
@@ -74,19 +76,19 @@ impl Incidents {
         schema: &Arc<Schema>,
     ) -> Outcome {
         let mut outcome = Outcome::default();
-        self.now = self.now.max(judged.origin.time.0);
-        if self.now > self.quiet_until {
+        self.advance(judged.origin.time);
+        if self.clock.now() > self.quiet_until {
             self.close_ended(&mut outcome.alerts);
         }
         if !judged.value.is_anomaly() {
             return outcome;
         }
-        let (of, now) = (Trait::of(&judged.value, point), self.now);
+        let (of, now) = (Trait::of(&judged.value, point), self.clock.now());
         if let Some(incident) = self.nearest(&of) {
             incident.alert.count += 1;
             incident.alert.last_offset = judged.origin.offset;
             incident.alert.last_time = incident.alert.last_time.max(judged.origin.time);
-            incident.last_at = now;
+            incident.last_at = incident.last_at.max(now);
             return outcome;
         }
         if self.open.len() >= self.settings.open_max.max(1) {
@@ -110,6 +112,24 @@ impl Incidents {
         outcome
     }
 
+    /// The lane has come to its end: sums up what is open.
+    pub fn finish(&mut self) -> Vec<Alert> {
+        let settings = self.settings;
+        self.open.drain(..).filter_map(|incident| incident.close(&settings)).collect()
+    }
+
+    fn advance(&mut self, time: Time) {
+        let set = self.clock.advance(time);
+        if set != 0 {
+            for incident in &mut self.open {
+                incident.opened_at = incident.opened_at.saturating_add(set);
+                incident.last_at = incident.last_at.saturating_add(set);
+            }
+            let ends = self.open.iter().map(|incident| incident.ends_after(&self.settings));
+            self.quiet_until = ends.min().unwrap_or(i64::MAX);
+        }
+    }
+
     /// The open incident most like it, if one is like it enough; of several the first opened.
     fn nearest(&mut self, of: &Trait) -> Option<&mut Incident> {
         let mut nearest: Option<(f64, &mut Incident)> = None;
@@ -125,7 +145,7 @@ impl Incidents {
     }
 
     fn close_ended(&mut self, alerts: &mut Vec<Alert>) {
-        let (settings, now) = (self.settings, self.now);
+        let (settings, now) = (self.settings, self.clock.now());
         let ended = self.open.extract_if(.., |incident| now > incident.ends_after(&settings));
         alerts.extend(ended.filter_map(|incident| incident.close(&settings)));
         // Events that joined since have put some ends off; now is the time to find out.

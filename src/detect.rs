@@ -25,7 +25,7 @@ mod surprise;
 mod threshold;
 mod window;
 
-use admission::{Admission, Guard};
+use admission::{Admission, Guard, Leading};
 use channel::Channel;
 use fuse::Fusion;
 use threshold::Threshold;
@@ -189,20 +189,37 @@ impl Detector {
             self.channels.iter().flat_map(|watch| (0..watch.fields.len()).map(move |at| (watch, at)));
         let mut strongest: Vec<_> =
             places.zip(self.fusion.entries()).map(|(place, (_, nats))| (nats, place)).collect();
-        strongest.retain(|&(nats, _)| nats >= REASON_MIN);
         // Stable: of equals the first channel speaks first.
         strongest.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         let mut evidence = Evidence::default();
-        for (_, (watch, at)) in strongest.into_iter().take(REASONS) {
+        let loud = strongest.iter().take_while(|(nats, _)| *nats >= REASON_MIN).count().clamp(1, REASONS);
+        for (_, (watch, at)) in strongest.into_iter().take(loud) {
             watch.channel.explain(point, at, &mut evidence);
         }
         evidence.reasons.truncate(REASONS);
         evidence
     }
 
+    /// The field that was loudest; of equals the first.
+    fn leading(&self) -> Leading {
+        let places = self
+            .channels
+            .iter()
+            .flat_map(|watch| (0..watch.fields.len()).map(move |at| (watch.channel.name(), at)));
+        let louder = |(most, place), (nats, other)| if nats > most { (nats, other) } else { (most, place) };
+        let entries = self.fusion.entries().map(|(_, nats)| nats).zip(places);
+        match entries.reduce(louder) {
+            Some((_, ("numeric", at))) => Leading::Number(at),
+            Some((_, ("categorical", at))) => Leading::Category(at),
+            Some((_, (_, at))) => Leading::Text(at),
+            None => Leading::Text(0),
+        }
+    }
+
     fn learn(&mut self, point: &Traced<Point>, event: u64, surprise: f64) -> Admission {
         let admission = if self.warm {
-            self.guard.decide(event, surprise, &point.value.sample)
+            let leading = self.leading();
+            self.guard.decide(event, surprise, &point.value.sample, leading)
         } else {
             Admission::Admitted
         };
@@ -222,8 +239,9 @@ impl Detector {
 
 /// Reasons an alert gives at most.
 const REASONS: usize = 5;
-/// Surprise in nats below which a field is no reason: one event in three is as strange.
-const REASON_MIN: f64 = 1.0;
+/// Surprise in nats below which a field is no reason, unless it is the strongest: one event in twenty is as strange, so
+/// a number is outside the range that its reason quotes.
+const REASON_MIN: f64 = 3.0;
 
 /// A channel and the fields it watches.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use outlierd::detect::{Budget, Detector, Settings};
+use outlierd::embed::hashed::Hashed;
 use outlierd::flow::{Lane, Origin, Point, Sample, Schema, Time, Traced, Verdict};
 
 const SETTINGS: Settings = Settings {
@@ -269,5 +270,36 @@ fn settings_that_make_no_sense_do_not_panic() {
         let verdict = detector.judge(&point(offset, payment(&mut draws)));
         detector.settle(Time(i64::MAX - offset), verdict.is_anomaly());
         assert!(verdict.surprise.is_finite() && verdict.threshold.is_finite());
+    }
+}
+
+#[test]
+fn a_familiar_message_does_not_open_the_guard_for_its_numbers() {
+    let schema =
+        Schema { texts: vec!["/message".into()], numbers: vec!["/took".into()], ..Schema::default() };
+    let (mut detector, mut embedder) = (Detector::new(SETTINGS, Arc::new(schema)), Hashed::default());
+    let mut draws = Draws(5);
+    let mut judge = |offset: i64, took: f64, draws: &mut Draws| {
+        let text = format!("order {} of the {}th shop was sent", draws.below(9_000), draws.below(20));
+        let embeddings = vec![Some(embedder.embed_one(&text))];
+        let sample =
+            Sample { texts: vec![Some(text.into())], numbers: vec![Some(took)], ..Sample::default() };
+        let mut point = point(offset, sample);
+        point.value.embeddings = embeddings;
+        let verdict = detector.judge(&point);
+        detector.settle(point.origin.time, verdict.is_anomaly());
+        verdict
+    };
+    let admitted = (0..20_000).filter(|offset| {
+        let took = 20.0 - 10.0 * draws.unit().ln();
+        judge(*offset, took, &mut draws).admitted
+    });
+    let kept_out = 1.0 - admitted.count() as f64 / 20_000.0;
+    assert!((0.004..0.03).contains(&kept_out), "{kept_out} of events did not teach");
+    // A thousandfold duration, again and again: it must not become normal because the message is.
+    for offset in 20_000..20_200 {
+        let strange = offset % 20 == 0;
+        let verdict = judge(offset, if strange { 20_000.0 } else { 25.0 }, &mut draws);
+        assert!(!strange || (!verdict.admitted && verdict.surprise > 5.0), "{verdict:?}");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The channel that found an anomaly strangest tells what to compare. Comparing texts where a number was strange
 //! would fold all odd amounts of a day into one; comparing fields where words were strange would fold all new
-//! messages into one.
+//! messages into one. Of several texts only the one that was strange is compared: the others, such as the user agent
+//! beside a request, are alike because one client sent them.
 
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ const OF_WORDS: [&str; 2] = ["density", "text"];
 /// What an anomaly is about.
 #[derive(Clone, Debug)]
 pub(super) enum Trait {
-    /// Its words: the embedding of each text.
-    Words(Vec<Option<Embedding>>),
+    /// Its words: the strange text field and what stood there.
+    Words { field: Arc<str>, embedding: Embedding },
     /// A field, in the eyes of a channel, and the first key.
     Field { channel: &'static str, field: Arc<str>, key: Option<Arc<str>> },
 }
@@ -23,24 +24,33 @@ pub(super) enum Trait {
 impl Trait {
     /// What the strongest channel of a verdict points at; of equal ones the first.
     pub(super) fn of(verdict: &Verdict, point: &Point) -> Self {
-        let mut channels = verdict.channels.iter();
+        let mut channels = verdict.channels.iter().enumerate();
         let first = channels.next();
-        let leading = channels.fold(first, |leading, channel| match leading {
-            Some(strongest) if channel.surprise > strongest.surprise => Some(channel),
+        let leading = channels.fold(first, |leading, (at, channel)| match leading {
+            Some((_, strongest)) if channel.surprise > strongest.surprise => Some((at, channel)),
             _ => leading,
         });
-        let channel = leading.map_or("", |leading| leading.channel);
-        if OF_WORDS.contains(&channel) && point.embeddings.iter().any(Option::is_some) {
-            return Self::Words(point.embeddings.clone());
+        let (at, channel, field) = leading.map_or_else(
+            || (0, "", Arc::from("")),
+            |(at, leading)| (at, leading.channel, Arc::clone(&leading.field)),
+        );
+        if OF_WORDS.contains(&channel) {
+            // Both channels of words have an entry for each text of the schema, in the schema's order.
+            let text = verdict.channels.iter().take(at).filter(|entry| entry.channel == channel).count();
+            if let Some(Some(embedding)) = point.embeddings.get(text) {
+                return Self::Words { field, embedding: embedding.clone() };
+            }
         }
-        let field = leading.map_or_else(|| Arc::from(""), |leading| Arc::clone(&leading.field));
         Self::Field { channel, field, key: point.sample.keys.first().cloned().flatten() }
     }
 
     /// 1 for the same, less for the less alike; minus infinity for what cannot be compared.
     pub(super) fn likeness(&self, other: &Self) -> f64 {
         match (self, other) {
-            (Self::Words(texts), Self::Words(others)) => mean_cosine(texts, others),
+            (
+                Self::Words { field, embedding },
+                Self::Words { field: other_field, embedding: other_embedding },
+            ) if field == other_field => cosine(embedding, other_embedding),
             (
                 Self::Field { channel, field, key },
                 Self::Field { channel: other_channel, field: other_field, key: other_key },
@@ -48,18 +58,6 @@ impl Trait {
             _ => f64::NEG_INFINITY,
         }
     }
-}
-
-/// The mean cosine over the texts that both have.
-fn mean_cosine(texts: &[Option<Embedding>], others: &[Option<Embedding>]) -> f64 {
-    let (mut sum, mut count) = (0.0, 0.0);
-    for (text, other) in
-        texts.iter().zip(others).filter_map(|(text, other)| text.as_ref().zip(other.as_ref()))
-    {
-        sum += cosine(text, other);
-        count += 1.0;
-    }
-    if count > 0.0 { sum / count } else { f64::NEG_INFINITY }
 }
 
 /// The cosine of two unit vectors, at most 1.

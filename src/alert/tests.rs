@@ -42,10 +42,20 @@ impl Stream {
         let weak =
             ChannelSurprise { channel: "categorical", field: "/level".into(), score: 0.0, surprise: 1.0 };
         let strong = ChannelSurprise { channel, field: field.into(), score: 0.0, surprise };
+        self.entries(time, surprise, vec![weak, strong], &point)
+    }
+
+    fn entries(
+        &mut self,
+        time: i64,
+        surprise: f64,
+        channels: Vec<ChannelSurprise>,
+        point: &Point,
+    ) -> Outcome {
         let verdict = Verdict {
             surprise,
             threshold: 5.0,
-            channels: vec![weak, strong],
+            channels,
             admitted: false,
             seen: 0,
             warm: true,
@@ -54,7 +64,7 @@ impl Stream {
         let lane = Lane { topic: "t".into(), partition: 0 };
         let origin = Origin { lane, offset: self.offset, time: Time(time) };
         self.offset += 1;
-        self.incidents.take(&Traced { origin, value: verdict }, &point, &self.record, &self.schema)
+        self.incidents.take(&Traced { origin, value: verdict }, point, &self.record, &self.schema)
     }
 
     /// An anomaly; what was told, as phase, offset of the first event, count, offset and time of the last.
@@ -117,20 +127,33 @@ fn other_words_open_another_incident_and_each_joins_the_nearest() {
 }
 
 #[test]
-fn every_text_that_both_have_counts() {
-    let both = |a: f64, b: f64| {
-        let (channel, field, mut point) = words(a);
-        point.embeddings.extend(words(b).2.embeddings);
-        (channel, field, point)
+fn only_the_strange_text_is_compared() {
+    let request = ("text", "/request");
+    let two = |of: (&'static str, &'static str), request: Option<f64>, agent: Option<f64>| {
+        let texts = [request, agent].map(|degrees| degrees.and_then(|at| words(at).2.embeddings.remove(0)));
+        let point = Point { sample: Sample::default(), embeddings: texts.to_vec() };
+        (of, point)
     };
-    let mut stream = Stream::new(SETTINGS);
-    stream.odd(0, both(0.0, 0.0));
-    assert_eq!(stream.odd(1, both(0.0, 90.0)).len(), 1, "half alike is not alike");
-    let (channel, field, mut point) = both(0.0, 90.0);
-    point.embeddings[1] = None;
-    assert_eq!(stream.odd(2, (channel, field, point.clone())), [], "a missing text does not count");
-    point.embeddings[0] = None;
-    assert_eq!(stream.odd(3, (channel, field, point)).len(), 1, "without a text the field is compared");
+    let mut stream = Stream::new(Settings { open_max: 9, ..SETTINGS });
+    let mut opens = |(of, point): ((&'static str, &'static str), Point)| {
+        let entries = ["density", "text"].into_iter().flat_map(|channel| {
+            ["/request", "/agent"].map(|field| ChannelSurprise {
+                channel,
+                field: field.into(),
+                score: 0.0,
+                surprise: if (channel, field) == of { 9.0 } else { 6.0 },
+            })
+        });
+        stream.entries(0, 10.0, entries.collect(), &point).opened
+    };
+    assert!(opens(two(request, Some(0.0), Some(0.0))));
+    assert!(opens(two(request, Some(90.0), Some(0.0))), "one client's other request is not alike");
+    assert!(!opens(two(request, Some(0.0), Some(90.0))), "another client's same request is");
+    assert!(!opens(two(("density", "/request"), Some(0.0), None)), "both channels look at the same words");
+    assert!(opens(two(("density", "/agent"), Some(0.0), Some(0.0))), "another field is another matter");
+    assert!(!opens(two(("text", "/agent"), Some(45.0), Some(0.0))), "and is compared by its own words");
+    assert!(opens(two(request, None, Some(0.0))), "without the text the field is compared");
+    assert!(!opens(two(request, None, Some(90.0))));
 }
 
 #[test]

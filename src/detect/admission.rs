@@ -78,11 +78,17 @@ impl Guard {
     }
 
     /// Decides about event number `event`, with its fused surprise in nats.
-    pub(crate) fn decide(&mut self, event: u64, surprise: f64, sample: &Sample) -> Admission {
+    pub(crate) fn decide(
+        &mut self,
+        event: u64,
+        surprise: f64,
+        sample: &Sample,
+        leading: Leading,
+    ) -> Admission {
         if surprise <= self.limit {
             return Admission::Admitted;
         }
-        let shape = shape(sample);
+        let shape = shape(sample, leading);
         if self.normal.get(shape).is_some() {
             self.normal.entry(shape, || ());
             return Admission::Admitted;
@@ -92,8 +98,11 @@ impl Guard {
         waiting.run = if gap <= self.burst_gap { waiting.run + 1 } else { 0 };
         let repeat = gap <= self.repeat_gap || waiting.run >= BURST;
         waiting.last = Some(event);
-        // Both are asked: each has to note the visit.
-        if waiting.often.visit(event, self.often) | waiting.seldom.visit(event, self.seldom) {
+        // Both are asked: each has to note the visit. A magnitude is no identity: seldom ones of a heavy tail, all of
+        // one shape, would soon all be normal.
+        let named = !matches!(leading, Leading::Number(_));
+        let seldom = named && waiting.seldom.visit(event, self.seldom);
+        if waiting.often.visit(event, self.often) || seldom {
             *waiting = Waiting::default();
             self.normal.entry(shape, || ());
             self.promoted += 1;
@@ -159,36 +168,48 @@ impl Visits {
     }
 }
 
-/// Alike enough to be one occurrence: the first words without digits of each text; without any text, the
-/// categories, the magnitudes of the numbers, and the keys (a stranger amount of one customer is not that of
-/// another, but a message is the same message on every host).
-fn shape(sample: &Sample) -> u64 {
-    let mut shape = 0;
-    let mut worded = false;
-    for text in sample.texts.iter().flatten() {
-        let words = text.split(|c: char| !c.is_alphanumeric());
-        let plain = words.filter(|word| !word.is_empty() && !word.contains(|c: char| c.is_ascii_digit()));
-        for word in plain.take(WORDS) {
-            shape = lru::hash_pair(shape, lru::hash(word));
-            worded = true;
+/// What made an event strange: the field that was loudest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leading {
+    /// A text, by its place in the sample.
+    Text(usize),
+    /// A number.
+    Number(usize),
+    /// A category.
+    Category(usize),
+}
+
+/// Alike enough to be one occurrence: the field that was strange, with the first words without digits of a text (a
+/// message is the same message on every host), or with the value of a category or the magnitude of a number, and then
+/// the keys: a stranger amount of one customer is not that of another, whatever the message beside it.
+fn shape(sample: &Sample, leading: Leading) -> u64 {
+    let text = |text: Option<&str>| text.map_or(1, lru::hash);
+    let (place, own, keyed) = match leading {
+        Leading::Text(at) => {
+            let text = sample.texts.get(at).and_then(Option::as_deref).unwrap_or_default();
+            let words = text.split(|c: char| !c.is_alphanumeric());
+            let plain = words.filter(|word| !word.is_empty() && !word.contains(|c: char| c.is_ascii_digit()));
+            let words = plain.take(WORDS).fold(0, |shape, word| lru::hash_pair(shape, lru::hash(word)));
+            (3 * at, if words == 0 { lru::hash(text) } else { words }, false)
         }
-    }
-    if worded {
-        return shape;
-    }
-    for value in sample.texts.iter().chain(&sample.categories).chain(&sample.keys) {
-        shape = lru::hash_pair(shape, value.as_deref().map_or(1, lru::hash));
-    }
-    for number in &sample.numbers {
         // Sign and exponent.
-        shape = lru::hash_pair(shape, number.map_or(1, |x| x.to_bits() >> 52));
-    }
-    shape
+        Leading::Number(at) => {
+            (3 * at + 1, sample.numbers.get(at).copied().flatten().map_or(1, |x| x.to_bits() >> 52), true)
+        }
+        Leading::Category(at) => {
+            (3 * at + 2, text(sample.categories.get(at).and_then(Option::as_deref)), true)
+        }
+    };
+    let shape = lru::hash_pair(place as u64, own);
+    let keys = sample.keys.iter().filter(|_| keyed);
+    keys.fold(shape, |shape, key| lru::hash_pair(shape, text(key.as_deref())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const TEXT: Leading = Leading::Text(0);
 
     fn text(text: &str) -> Sample {
         Sample { texts: vec![Some(text.into())], ..Sample::default() }
@@ -198,10 +219,11 @@ mod tests {
     fn the_strange_wait_and_the_steady_are_promoted() {
         let mut guard = Guard::new(0.02);
         let ordinary = text("all is well");
-        assert_eq!(guard.decide(0, 3.9, &ordinary), Admission::Admitted);
+        assert_eq!(guard.decide(0, 3.9, &ordinary, TEXT), Admission::Admitted);
         let mut promoted_at = None;
         for event in 1..1_000 {
-            let admission = guard.decide(event, 6.0, &text(&format!("disk {event} failed on sda{event}")));
+            let admission =
+                guard.decide(event, 6.0, &text(&format!("disk {event} failed on sda{event}")), TEXT);
             match promoted_at {
                 Some(_) => assert_eq!(admission, Admission::Admitted),
                 None if admission == Admission::Promoted => promoted_at = Some(event),
@@ -210,7 +232,10 @@ mod tests {
         }
         assert!(promoted_at.is_some_and(|event| (190..=500).contains(&event)), "{promoted_at:?}");
         assert_eq!(guard.promoted(), 1);
-        assert_eq!(guard.decide(1_000, 6.0, &text("disk removed")), Admission::Quarantined { repeat: false });
+        assert_eq!(
+            guard.decide(1_000, 6.0, &text("disk removed"), TEXT),
+            Admission::Quarantined { repeat: false }
+        );
     }
 
     #[test]
@@ -218,44 +243,58 @@ mod tests {
         let mut guard = Guard::new(0.02);
         let timeout = text("gateway did not answer");
         let taught =
-            (0..20).filter(|visit| guard.decide(visit * 300, 6.0, &timeout).teaches_channels()).count();
+            (0..20).filter(|visit| guard.decide(visit * 300, 6.0, &timeout, TEXT).teaches_channels()).count();
         assert_eq!((taught, guard.promoted()), (13, 1));
+        let amount = Sample { numbers: vec![Some(9e9)], ..Sample::default() };
+        let number = Leading::Number(0);
+        assert!((0..20).all(|visit| !guard.decide(visit * 300, 6.0, &amount, number).teaches_channels()));
     }
 
     #[test]
     fn one_burst_or_a_seldom_guest_is_not_promoted() {
         let mut guard = Guard::new(0.02);
         let outage = text("connection refused");
-        assert!((0..150).all(|event| !guard.decide(event, 9.0, &outage).teaches_channels()));
+        assert!((0..150).all(|event| !guard.decide(event, 9.0, &outage, TEXT).teaches_channels()));
         assert!(
             (5_000..500_000)
                 .step_by(3_000)
-                .all(|event| !guard.decide(event, 9.0, &outage).teaches_channels())
+                .all(|event| !guard.decide(event, 9.0, &outage, TEXT).teaches_channels())
         );
         assert_eq!(guard.promoted(), 0);
         // Yet calibrators learn the seldom guest, and of a burst only its first event.
-        assert!(guard.decide(900_000, 9.0, &outage).teaches_calibrators());
-        assert!(!guard.decide(900_001, 9.0, &outage).teaches_calibrators());
+        assert!(guard.decide(900_000, 9.0, &outage, TEXT).teaches_calibrators());
+        assert!(!guard.decide(900_001, 9.0, &outage, TEXT).teaches_calibrators());
     }
 
     #[test]
-    fn numbers_alike_in_magnitude_and_key_have_one_shape() {
-        let sample = |x, key: &str| Sample {
+    fn what_was_strange_tells_the_shape() {
+        let sample = |x, key: &str, word: &str| Sample {
+            texts: vec![Some(format!("{word} has paid").into())],
             numbers: vec![Some(x), None],
+            categories: vec![Some(word.into())],
             keys: vec![Some(key.into())],
             ..Sample::default()
         };
-        assert_eq!(shape(&sample(17.0, "a")), shape(&sample(18.0, "a")));
-        assert_ne!(shape(&sample(17.0, "a")), shape(&sample(-17.0, "a")));
-        assert_ne!(shape(&sample(17.0, "a")), shape(&sample(17.0, "b")));
-        assert_ne!(shape(&text("1 2 3")), shape(&text("4 5 6")));
+        let number = |x, key| shape(&sample(x, key, "she"), Leading::Number(0));
+        assert_eq!(number(17.0, "a"), number(18.0, "a"));
+        assert_ne!(number(17.0, "a"), number(-17.0, "a"));
+        assert_ne!(number(17.0, "a"), number(17.0, "b"));
+        // A familiar message does not make an unheard-of amount familiar.
+        let message = |x, key, word| shape(&sample(x, key, word), Leading::Text(0));
+        assert_eq!(message(1.0, "a", "she"), message(9e9, "b", "she"));
+        assert_ne!(message(1.0, "a", "she"), message(1.0, "a", "he"));
+        assert_ne!(message(1.0, "a", "she"), number(1.0, "a"));
+        let category = |key, word| shape(&sample(1.0, key, word), Leading::Category(0));
+        assert_ne!(category("a", "she"), category("a", "he"));
+        assert_ne!(category("a", "she"), category("b", "she"));
+        assert_ne!(shape(&text("1 2 3"), TEXT), shape(&text("4 5 6"), TEXT));
     }
 
     #[test]
     fn ever_new_shapes_cost_bounded_memory() {
         let mut guard = Guard::new(f64::NAN);
         for event in 0..10_000 {
-            guard.decide(event, 9.0, &text(&"x".repeat(1 + event as usize % 5_000)));
+            guard.decide(event, 9.0, &text(&"x".repeat(1 + event as usize % 5_000)), TEXT);
         }
         assert!(guard.waiting.len() <= SHAPES && guard.normal.len() <= SHAPES);
     }

@@ -10,7 +10,8 @@
 //! was. The shape is held to [-1, .9]. Below 0 the law ends somewhere, and what lies beyond would be infinitely
 //! strange: from [`DEPTH`] nats beyond the join surprise goes on at the slope that it had at the join.
 //!
-//! Scores in the tail that came since the fit are counted beside it: records that come in clusters are no records.
+//! Scores in the tail that came since the fit are counted beside it, and beside the ranks below it, or a score would
+//! be less strange than a lower one: records that come in clusters are no records.
 //!
 //! It remembers the last half of all scores, up to its limit: what a young channel said counts no longer than it
 //! must. Ranks are taken in a sorted copy renewed by merging every 1/20 of its length, some 25 steps an event.
@@ -70,7 +71,7 @@ impl Calibrator {
         let block = self.coarse.partition_point(|&held| held < score).saturating_sub(1) * BLOCK;
         let end = (block + BLOCK).min(self.sorted.len());
         let below = block + self.sorted[block..end].partition_point(|&held| held < score);
-        self.rank(self.sorted.len() - below)
+        self.rank(self.sorted.len() - below + self.higher.len()).max(0.0)
     }
 
     /// Remembers a score.
@@ -263,6 +264,21 @@ mod tests {
             before = now;
         }
         assert!(before > 20.0 && calibrator.surprise(f64::MAX) <= NATS_MAX);
+        // Nor between renewals, when a cluster has come into the tail.
+        while calibrator.fresh > 0 {
+            calibrator.learn(-uniform(&mut state).ln());
+        }
+        for _ in 0..100 {
+            calibrator.learn(9.0);
+        }
+        assert_eq!(calibrator.higher.len(), 100);
+        let mut before = calibrator.surprise(-1.0);
+        assert!(before >= 0.0);
+        for step in 0..4_000 {
+            let now = calibrator.surprise(f64::from(step) * 0.01);
+            assert!(now >= before, "{now} after {before} at step {step}");
+            before = now;
+        }
     }
 
     #[test]

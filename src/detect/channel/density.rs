@@ -6,7 +6,8 @@
 //! Vectors are neither centred nor whitened: nearness to the common mean is a signal. One field, one window.
 //!
 //! What "near" means is the embedder's affair. The built-in one compares character n-grams, so nothing here may
-//! call a distance one of meaning.
+//! call a distance one of meaning; and it sees neither numbers nor case, so nothing here may call two texts the same
+//! because their distance is 0.
 
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ use crate::flow::{Evidence, Neighbour, Point, Reason, Schema, Traced};
 
 /// Neighbours that an alert shows for a field.
 const SHOWN: usize = 3;
+/// A distance below this would be written as 0.00.
+const DISTANCE_SHOWN: f64 = 0.005;
 
 /// Distance of each text to its field's recent texts.
 #[derive(Debug)]
@@ -71,8 +74,16 @@ impl Channel for Density {
         });
         let neighbours: Vec<Neighbour> = neighbours.collect();
         let expected = match neighbours.first() {
-            Some(near) if near.distance == 0.0 => {
-                format!("the same text was seen before ({} times)", near.count)
+            Some(near) if near.distance < DISTANCE_SHOWN => {
+                let what = if near.text == *text {
+                    "the same text"
+                } else if near.distance == 0.0 {
+                    "the same but for numbers and case"
+                } else {
+                    "nearly the same text"
+                };
+                let times = if near.count == 1 { "once".to_owned() } else { format!("{} times", near.count) };
+                format!("{what} was seen {times} lately")
             }
             Some(near) => format!("nearest normal text at cosine distance {:.2}", near.distance),
             None => "no normal text yet".to_owned(),
@@ -160,5 +171,24 @@ mod tests {
         assert_eq!(evidence.reasons.len(), 1);
         assert_eq!(evidence.reasons[0].value, "at 90");
         assert_eq!(evidence.reasons[0].expected, "nearest normal text at cosine distance 0.50");
+    }
+
+    #[test]
+    fn distance_0_is_not_called_the_same_text_unless_it_is() {
+        let mut density = density();
+        for (offset, degrees) in (0..).zip([0, 0, 90]) {
+            density.learn(&at(degrees, offset));
+        }
+        let mut expected = |point: &Traced<Point>| {
+            score(&mut density, point);
+            let mut evidence = Evidence::default();
+            density.explain(point, 0, &mut evidence);
+            evidence.reasons.remove(0).expected
+        };
+        assert_eq!(expected(&at(0, 9)), "the same text was seen 2 times lately");
+        let mut masked = at(90, 9);
+        masked.value.sample.texts[0] = Some(Arc::from("AT 91"));
+        assert_eq!(expected(&masked), "the same but for numbers and case was seen once lately");
+        assert_eq!(expected(&at(1, 9)), "nearly the same text was seen 2 times lately");
     }
 }

@@ -28,10 +28,9 @@ pub(crate) struct Numeric {
 }
 
 impl Numeric {
-    /// Has seen nothing; remembers at most `keys_max` distinct keys in all.
+    /// Has seen nothing; remembers at most `keys_max` distinct keys of each key field.
     pub(crate) fn new(keys_max: usize, schema: &Schema) -> Self {
-        let share = keys_max / schema.keys.len().max(1);
-        let key = |name: &Arc<str>| Key { name: name.clone(), hash: None, own: Lru::new(share) };
+        let key = |name: &Arc<str>| Key { name: name.clone(), hash: None, own: Lru::new(keys_max) };
         let field = |name: &Arc<str>| Field::new(name.clone(), schema.keys.len());
         Self {
             fields: schema.numbers.iter().map(field).collect(),

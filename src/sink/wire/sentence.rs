@@ -4,10 +4,12 @@
 //! stream and are therefore untrusted: what a terminal could obey is escaped, what is long is cut.
 
 use super::{cut, field_name, printable};
-use crate::flow::{Alert, Evidence, Phase, Reason};
+use crate::flow::{Alert, Evidence, Neighbour, Phase, Reason};
 
 /// Bytes of a value or a text that a sentence shows.
 const SHOWN: usize = 160;
+/// A distance below this would be written as 0.00, and "far" be wrong.
+const DISTANCE_SHOWN: f64 = 0.005;
 
 /// Why the event is strange, such as `never seen before: "segfault at 0x0" (message); nearest normal text at cosine
 /// distance 0.62` or `amount 912.5 where 12.1 to 80.3 is usual for customer=596`.
@@ -28,28 +30,43 @@ pub fn sentence(alert: &Alert) -> String {
 
 fn reasons(evidence: &Evidence) -> String {
     let Some(first) = evidence.reasons.first() else { return String::new() };
-    let mut text = clause(first);
-    let texts = |channel| matches!(channel, "text" | "density");
-    if texts(first.channel) {
-        if let Some(near) = evidence.neighbours.iter().find(|near| near.field == first.field) {
-            text = format!("{text}; nearest normal text at cosine distance {:.2}", near.distance);
-        } else if first.channel == "density" && !first.expected.is_empty() {
-            text = format!("{text}; {}", shown(&first.expected));
+    let mut text = clause(first, evidence);
+    if matches!(first.channel, "text" | "density") {
+        match nearest(first, evidence) {
+            Some(near) if near.distance >= DISTANCE_SHOWN => {
+                text = format!("{text}; nearest normal text at cosine distance {:.2}", near.distance);
+            }
+            // The density channel has seen both texts whole, and knows whether they are the same.
+            _ => {
+                let mut same = evidence.reasons.iter().filter(|reason| reason.field == first.field);
+                let density = same.find(|reason| reason.channel == "density" && !reason.expected.is_empty());
+                if let Some(density) = density {
+                    text = format!("{text}; {}", shown(&density.expected));
+                }
+            }
         }
     }
     if let Some(second) = evidence.reasons.iter().skip(1).find(|reason| reason.field != first.field) {
-        text = format!("{text}; also {}", clause(second));
+        text = format!("{text}; also {}", clause(second, evidence));
     }
     text
 }
 
+/// The normal text nearest to the one that a reason is about.
+fn nearest<'a>(reason: &Reason, evidence: &'a Evidence) -> Option<&'a Neighbour> {
+    evidence.neighbours.iter().find(|near| near.field == reason.field)
+}
+
 /// One reason. Numbers expect a range, texts and categories say how rare they are.
-fn clause(reason: &Reason) -> String {
+fn clause(reason: &Reason, evidence: &Evidence) -> String {
     let (field, value, expected) =
         (shown(&field_name(&reason.field)), shown(&reason.value), shown(&reason.expected));
     let mut text = match reason.channel {
         "text" if expected.is_empty() => format!("unusual text: \"{value}\" ({field})"),
         "text" => format!("{expected}: \"{value}\" ({field})"),
+        "density" if nearest(reason, evidence).is_some_and(|near| near.distance < DISTANCE_SHOWN) => {
+            format!("seldom seen lately: \"{value}\" ({field})")
+        }
         "density" => format!("far from every recent text: \"{value}\" ({field})"),
         "numeric" | "series" if expected.is_empty() => format!("{field} {value} is unusual"),
         "numeric" | "series" if expected.starts_with(|c: char| c.is_ascii_digit() || "+-".contains(c)) => {
@@ -117,6 +134,32 @@ mod tests {
         assert_eq!(
             sentence(&because(vec![text])),
             "never seen before: \"segfault at 0x0 in libssl\" (message); nearest normal text at cosine distance 0.62"
+        );
+    }
+
+    #[test]
+    fn a_text_with_a_near_twin_is_seldom_and_not_far() {
+        let density = |expected| reason("density", "/message", "disk 7 failed", expected, None);
+        let at = |distance: f64, reasons: Vec<Reason>| {
+            let mut alert = because(reasons);
+            if let Some(evidence) = &mut alert.verdict.evidence {
+                evidence.neighbours[0].distance = distance;
+            }
+            sentence(&alert)
+        };
+        assert_eq!(
+            at(0.3, vec![density("nearest normal text at cosine distance 0.30")]),
+            "far from every recent text: \"disk 7 failed\" (message); nearest normal text at cosine distance 0.30"
+        );
+        let twin = "the same but for numbers and case was seen once lately";
+        assert_eq!(
+            at(0.0, vec![density(twin)]),
+            format!("seldom seen lately: \"disk 7 failed\" (message); {twin}")
+        );
+        let text = reason("text", "/message", "disk 7 failed", "never seen before", None);
+        assert_eq!(
+            at(0.004, vec![text, density(twin)]),
+            format!("never seen before: \"disk 7 failed\" (message); {twin}")
         );
     }
 

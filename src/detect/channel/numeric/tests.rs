@@ -154,6 +154,19 @@ fn ten_thousand_keys_cost_bounded_memory() {
 }
 
 #[test]
+fn each_key_field_has_room_of_its_own() {
+    let keys = vec!["/customer".into(), "/terminal".into(), "/country".into()];
+    let schema = Schema { numbers: vec!["/n".into()], keys, ..Schema::default() };
+    let mut channel = Numeric::new(30, &schema);
+    for event in 0..300 {
+        let mut point = point(&[Some(1.0)], None);
+        point.value.sample.keys = [30, 30, 2].map(|count| Some((event % count).to_string().into())).to_vec();
+        take(&mut channel, &point);
+    }
+    assert_eq!((channel.held().keys, channel.held().evicted), (62, 0));
+}
+
+#[test]
 fn numbers_are_written_for_people() {
     let pairs = [
         (12.14, "12.14"),
