@@ -41,7 +41,7 @@ const INBOX: usize = 8;
 const COMMITS: usize = 1_024;
 /// Alerts and rejections between shards and sink.
 const OUTGOING: usize = 1_024;
-/// How long a thread that was told to leave may take before the process leaves without it.
+/// How long threads that were told to leave may take, together, before the process leaves without them.
 const LEAVE: Duration = Duration::from_secs(8);
 
 /// Why the daemon ended, by what its caller does next.
@@ -130,8 +130,9 @@ pub fn run_watched(config: &Config, stop: &Stop, progress: &Arc<Progress>) -> Re
     let read = source.join().unwrap_or_else(|_| Err(SourceError::Fatal("the source's thread broke".into())));
     // From here on nobody commits: what a shard still holds is judged again by the next start.
     abandon.store(true, Ordering::Relaxed);
-    let judged = shards.into_iter().map(|shard| leave(shard, "a shard")).collect::<Vec<_>>();
-    let written = leave(sink, "the sink");
+    let mut patience = LEAVE;
+    let judged = shards.into_iter().map(|shard| leave(shard, "a shard", &mut patience)).collect::<Vec<_>>();
+    let written = leave(sink, "the sink", &mut patience);
     service.end();
     outcome(read, judged, written)
 }
@@ -224,18 +225,15 @@ impl Drop for StopOnPanic {
     }
 }
 
-/// Joins a thread that was told to leave, but not for ever.
-fn leave<T>(thread: JoinHandle<T>, name: &str) -> Result<T, Error> {
+/// Joins a thread that was told to leave, but waits no longer than what is left of `patience`.
+fn leave<T>(thread: JoinHandle<T>, name: &str, patience: &mut Duration) -> Result<T, Error> {
     let step = Duration::from_millis(5);
-    let mut left = LEAVE;
     while !thread.is_finished() {
-        if left < step {
-            return Err(Error::Unavailable(format!(
-                "{name} did not end within {LEAVE:?}; leaving without it"
-            )));
+        if *patience < step {
+            return Err(Error::Unavailable(format!("{name} did not end in time; leaving without it")));
         }
         thread::sleep(step);
-        left -= step;
+        *patience -= step;
     }
     thread.join().map_err(|_broken| Error::Internal(format!("{name} broke; its message stands above")))
 }

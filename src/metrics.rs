@@ -7,6 +7,8 @@
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
+use crate::pipeline::Counts;
+
 /// What `/metrics` shows.
 #[derive(Clone)]
 pub struct Exposition(PrometheusHandle);
@@ -28,50 +30,25 @@ pub fn install() -> Exposition {
     exposition
 }
 
-/// What a shard's pipeline has counted, in the order of the stream.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Totals {
-    /// Records taken in.
-    pub read: u64,
-    /// Bytes of their payloads.
-    pub bytes: u64,
-    /// Tombstones skipped.
-    pub tombstones: u64,
-    /// Events judged.
-    pub judged: u64,
-    /// Events that only taught, after a restart.
-    pub replayed: u64,
-    /// Events that the guard kept from teaching.
-    pub withheld: u64,
-    /// Fields whose type did not fit.
-    pub mistyped: u64,
-    /// Events over the threshold.
-    pub anomalies: u64,
-    /// Incidents opened.
-    pub incidents: u64,
-    /// Alerts asked to be published.
-    pub alerts: u64,
-}
-
-/// Totals of one shard.
-pub fn shard(shard: usize, totals: &Totals) {
+/// What a shard's pipeline has counted.
+pub fn shard(shard: usize, counts: &Counts) {
     let shard = shard.to_string();
     let set = |name: &'static str, value: u64| counter!(name, "shard" => shard.clone()).absolute(value);
-    set("outlierd_records_read_total", totals.read);
-    set("outlierd_record_bytes_total", totals.bytes);
-    set("outlierd_tombstones_total", totals.tombstones);
-    set("outlierd_events_judged_total", totals.judged);
-    set("outlierd_events_replayed_total", totals.replayed);
-    set("outlierd_events_withheld_total", totals.withheld);
-    set("outlierd_fields_mistyped_total", totals.mistyped);
-    set("outlierd_anomalies_total", totals.anomalies);
-    set("outlierd_incidents_total", totals.incidents);
-    set("outlierd_alerts_total", totals.alerts);
-}
-
-/// Records put aside by one shard, for one reason.
-pub fn rejected(shard: usize, reason: &'static str, total: u64) {
-    counter!("outlierd_dead_letters_total", "shard" => shard.to_string(), "reason" => reason).absolute(total);
+    set("outlierd_records_read_total", counts.read);
+    set("outlierd_record_bytes_total", counts.bytes);
+    set("outlierd_records_stale_total", counts.stale);
+    set("outlierd_tombstones_total", counts.tombstones);
+    set("outlierd_events_judged_total", counts.judged);
+    set("outlierd_events_replayed_total", counts.replayed);
+    set("outlierd_events_withheld_total", counts.withheld);
+    set("outlierd_fields_mistyped_total", counts.mistyped);
+    set("outlierd_anomalies_total", counts.anomalies);
+    set("outlierd_incidents_total", counts.incidents);
+    set("outlierd_alerts_total", counts.alerts);
+    for (fault, total) in &counts.rejected {
+        let labels = [("shard", shard.clone()), ("reason", fault.name().to_owned())];
+        counter!("outlierd_dead_letters_total", &labels).absolute(*total);
+    }
 }
 
 /// One lane: warm-up progress (0 to 1), threshold in nats, events waiting.
@@ -108,6 +85,7 @@ pub fn build_info(version: &'static str, model: String, provider: String) {
 fn describe() {
     describe_counter!("outlierd_records_read_total", "records taken in, replayed ones included");
     describe_counter!("outlierd_record_bytes_total", "bytes of the payloads taken in");
+    describe_counter!("outlierd_records_stale_total", "records of an assignment that had ended, dropped");
     describe_counter!("outlierd_tombstones_total", "tombstones skipped");
     describe_counter!("outlierd_events_judged_total", "events judged, replayed ones included");
     describe_counter!("outlierd_events_replayed_total", "events that only taught, after a restart");

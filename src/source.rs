@@ -23,6 +23,7 @@ mod status;
 pub mod stdin;
 
 pub use inlets::Inlets;
+pub(crate) use inlets::Unseen;
 pub use status::{LaneReport, Report, Status};
 
 /// Why a source ended other than by being told to.
@@ -77,15 +78,17 @@ pub enum SourceError {
 }
 
 /// Ends a source without offsets to commit: tells the shards to stop, then takes their commits until all have
-/// hung up. Once `stop` is set it waits no longer than `patience`.
+/// hung up; `unseen` says what becomes of records that none has seen. Once `stop` is set it waits no longer than
+/// `patience`.
 pub(crate) fn finish(
     mut inlets: Inlets,
+    unseen: Unseen,
     commits: &Receiver<Commit>,
     stop: &AtomicBool,
     patience: Duration,
     status: &Status,
 ) {
-    inlets.stop();
+    inlets.stop(unseen);
     let mut deadline: Option<Instant> = None;
     loop {
         inlets.pump_stopping();

@@ -97,7 +97,7 @@ struct Seen {
 impl Seen {
     fn take(&mut self, action: Action) {
         match action {
-            Action::Assigned { lane, generation, live_from } => {
+            Action::Assigned { lane, generation, live_from, .. } => {
                 let before = self.assigned.insert(lane, (generation, live_from));
                 assert!(before.is_none(), "assigned twice");
             }

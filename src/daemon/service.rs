@@ -90,7 +90,7 @@ impl Service {
 
     pub(super) fn end(self) {
         if self.end.send(()).is_ok()
-            && let Err(error) = super::leave(self.thread, "the service")
+            && let Err(error) = super::leave(self.thread, "the service", &mut Duration::from_secs(1))
         {
             tracing::warn!(%error, "service left behind");
         }

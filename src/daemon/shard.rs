@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, never, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, never, select};
 
 use crate::embed::Embedder;
 use crate::embed::worker::{Answer, Worker};
-use crate::flow::Lane;
+use crate::flow::{Fault, Lane};
 use crate::metrics;
 use crate::pipeline::{Action, Commit, Counts, Effect, EmbedRequest, LaneView, Pipeline};
 use crate::sink::Outgoing;
@@ -21,6 +21,8 @@ use crate::sink::Outgoing;
 const PULSE: Duration = Duration::from_millis(100);
 /// How often it exports what it has counted.
 const EXPORT: Duration = Duration::from_millis(500);
+/// How often the log may tell of records put aside.
+const SAY: Duration = Duration::from_secs(10);
 
 /// How a shard gets its texts embedded.
 pub(super) enum Embedding {
@@ -37,8 +39,6 @@ pub struct Progress {
     pub judged: AtomicU64,
     /// Records put aside.
     pub rejected: AtomicU64,
-    /// Incidents opened.
-    pub incidents: AtomicU64,
     /// Each shard's lanes as they were a moment ago.
     lanes: Mutex<BTreeMap<usize, Vec<LaneView>>>,
 }
@@ -90,6 +90,8 @@ impl Shard {
             local: VecDeque::new(),
             inbox_closed: false,
             exported: now(),
+            said: BTreeMap::new(),
+            said_at: now(),
             shard: self,
         }
         .run()
@@ -104,6 +106,9 @@ struct Running {
     owed: BTreeMap<Lane, Commit>,
     counted: Counts,
     exported: Instant,
+    /// Rejections as the log last told them, and when.
+    said: BTreeMap<Fault, u64>,
+    said_at: Instant,
     inbox_closed: bool,
 }
 
@@ -148,7 +153,8 @@ impl Running {
             }
         };
         select! {
-            recv(self.shard.acknowledgements) -> action => Ok(action.ok()),
+            // The sink ends only after all shards, unless it cannot go on.
+            recv(self.shard.acknowledgements) -> action => action.map(Some).map_err(|_ended| ShardError::SinkEnded),
             recv(answers) -> answer => Ok(answer.ok().map(embedded)),
             recv(inbox) -> action => {
                 // A source that has gone without a word asked for nothing more: that is a stop.
@@ -209,8 +215,10 @@ impl Running {
             if self.shard.abandon.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            if let Ok(action) = self.shard.acknowledgements.recv_timeout(PULSE / 10) {
-                self.local.push_back(action);
+            match self.shard.acknowledgements.recv_timeout(PULSE / 10) {
+                Ok(action) => self.local.push_back(action),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(ShardError::SinkEnded),
             }
         }
     }
@@ -230,37 +238,21 @@ impl Running {
         let progress = &self.shard.progress;
         let rejected = |counts: &Counts| counts.rejected.values().sum::<u64>();
         progress.judged.fetch_add(counts.judged - self.counted.judged, Ordering::Relaxed);
-        progress.incidents.fetch_add(counts.incidents - self.counted.incidents, Ordering::Relaxed);
         progress.rejected.fetch_add(rejected(counts) - rejected(&self.counted), Ordering::Relaxed);
-        if rejected(counts) != rejected(&self.counted) {
-            for (fault, total) in &counts.rejected {
-                metrics::rejected(self.shard.index, fault.name(), *total);
-            }
-        }
         self.counted.clone_from(counts);
         if last || self.exported.elapsed() >= EXPORT {
             self.exported = now();
             self.export();
         }
+        if self.counted.rejected != self.said && (last || self.said_at.elapsed() >= SAY) {
+            self.said_at = now();
+            self.said.clone_from(&self.counted.rejected);
+            tracing::warn!(shard = self.shard.index, totals = ?self.said, "records that cannot be read were put aside");
+        }
     }
 
     fn export(&self) {
-        let counts = &self.counted;
-        metrics::shard(
-            self.shard.index,
-            &metrics::Totals {
-                read: counts.read,
-                bytes: counts.bytes,
-                tombstones: counts.tombstones,
-                judged: counts.judged,
-                replayed: counts.replayed,
-                withheld: counts.withheld,
-                mistyped: counts.mistyped,
-                anomalies: counts.anomalies,
-                incidents: counts.incidents,
-                alerts: counts.alerts,
-            },
-        );
+        metrics::shard(self.shard.index, &self.counted);
         let views: Vec<LaneView> = self.shard.pipeline.lanes().collect();
         for view in &views {
             let share = view.seen as f64 / self.shard.warmup.max(1) as f64;

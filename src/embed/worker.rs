@@ -163,7 +163,8 @@ impl Worker {
         Ok(Self { jobs, ledger, threads: Arc::new(Mutex::new(threads)) })
     }
 
-    /// Asks for a request's embeddings; waits while too many texts are on their way. The answer goes to `reply`, from
+    /// Asks for a request's embeddings; waits, in the order of arrival, while too many texts are on their way. The
+    /// answer goes to `reply`, from
     /// this or another thread, not always in the order of requests. `reply` must have room for all requests that its
     /// owner has open, or everyone waits; where nobody listens any more, the answer is dropped.
     pub fn submit(&self, request: EmbedRequest, reply: &Sender<Answer>) {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 
 use super::lines::record;
-use super::{Inlets, LaneReport, SourceError, Status, finish, send_read};
+use super::{Inlets, LaneReport, SourceError, Status, Unseen, finish, send_read};
 use crate::flow::{Lane, Time};
 use crate::pipeline::{Action, Commit};
 
@@ -69,7 +69,7 @@ pub fn run(
     if let Err(error) = &outcome {
         status.error(error.to_string());
     }
-    finish(inlets, commits, stop, settings.drain, status);
+    finish(inlets, Unseen::Forget, commits, stop, settings.drain, status);
     outcome
 }
 
@@ -174,7 +174,10 @@ fn rest(inlets: &mut Inlets, progress: bool, status: &Status) -> Result<(), Sour
 fn begin(path: PathBuf, settings: &Settings, inlets: &mut Inlets, status: &Status) -> Reading {
     let lane = Lane { topic: Arc::from(path.to_string_lossy().as_ref()), partition: 0 };
     let shard = inlets.seat();
-    inlets.push(shard, Action::Assigned { lane: lane.clone(), generation: GENERATION, live_from: 0 });
+    inlets.push(
+        shard,
+        Action::Assigned { lane: lane.clone(), generation: GENERATION, live_from: 0, schema: None },
+    );
     status.assigned(lane.clone(), LaneReport { generation: GENERATION, ..LaneReport::default() });
     Reading { lane, shard, input: Input::new(path, settings.follow, settings.line_max) }
 }

@@ -1,8 +1,9 @@
 //! The way into the pipeline: one bounded queue a shard, and before each a small outbox.
 //!
 //! The outbox exists so that a full queue never blocks a source that has to keep polling: what did not fit
-//! stays there, in order, and the source reads nothing more until it is gone. So an outbox holds at most one
-//! batch and the control actions of one rebalance. It must never reorder what goes to one shard.
+//! stays there, in order, and the source reads nothing more until it is gone. So an outbox holds at most what
+//! was read last and, of each lane, that it was revoked and that it is assigned again: rebalances are answered
+//! while a shard is full, but a lane that goes before its shard has heard of it leaves nothing behind. It must never reorder what goes to one shard.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,6 +17,15 @@ use crate::pipeline::Action;
 /// Where actions go.
 pub struct Inlets {
     shards: Vec<Shard>,
+}
+
+/// What becomes of records in the outboxes when a source stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unseen {
+    /// Nobody commits them, so they are read again.
+    Forget,
+    /// They cannot be read again: the shards are to have them.
+    Keep,
 }
 
 struct Shard {
@@ -104,18 +114,27 @@ impl Inlets {
         self.pump()
     }
 
-    /// Forgets records of a lane that no shard has seen; control actions stay.
-    pub(crate) fn forget(&mut self, of: &Lane) {
+    /// Forgets records of a lane that no shard has seen, and the lane itself if its shard has not heard of it;
+    /// whether it has.
+    pub(crate) fn forget(&mut self, of: &Lane) -> bool {
+        let mut known = true;
         for shard in &mut self.shards {
-            shard.outbox.retain(|action| !matches!(action, Action::Read { lane, .. } if lane == of));
+            shard.outbox.retain(|action| match action {
+                Action::Read { lane, .. } => lane != of,
+                Action::Assigned { lane, .. } if lane == of => {
+                    known = false;
+                    false
+                }
+                _ => true,
+            });
         }
+        known
     }
 
-    /// Tells every shard to stop, forgetting records that none has seen: nobody commits them, so they will be
-    /// read again.
-    pub(crate) fn stop(&mut self) {
+    /// Tells every shard to stop.
+    pub(crate) fn stop(&mut self, unseen: Unseen) {
         for shard in &mut self.shards {
-            shard.outbox.retain(|action| !matches!(action, Action::Read { .. }));
+            shard.outbox.retain(|action| unseen == Unseen::Keep || !matches!(action, Action::Read { .. }));
             shard.outbox.push_back(Action::Stop);
         }
     }
@@ -189,15 +208,34 @@ mod tests {
         inlets.push(0, read("a"));
         inlets.push(0, read("b"));
         inlets.push(0, Action::Revoked { lane: lane("a"), generation: 1 });
-        inlets.forget(&lane("a"));
+        assert!(inlets.forget(&lane("a")));
         inlets.pump().unwrap();
         assert!(matches!(shard.try_recv(), Ok(Action::Read { lane, .. }) if &*lane.topic == "b"));
         assert!(matches!(shard.try_recv(), Ok(Action::Revoked { .. })));
 
         inlets.push(0, read("b"));
-        inlets.stop();
+        inlets.stop(Unseen::Forget);
         inlets.pump_stopping();
         assert!(matches!(shard.try_recv(), Ok(Action::Stop)));
+        assert!(shard.try_recv().is_err());
+
+        inlets.push(0, read("b"));
+        inlets.stop(Unseen::Keep);
+        inlets.pump_stopping();
+        assert!(matches!(shard.try_recv(), Ok(Action::Read { .. })));
+        assert!(matches!(shard.try_recv(), Ok(Action::Stop)));
+    }
+
+    #[test]
+    fn a_lane_that_no_shard_has_heard_of_leaves_nothing_behind() {
+        let (queue, shard) = bounded(8);
+        let mut inlets = Inlets::new(vec![queue]);
+        inlets.push(0, Action::Revoked { lane: lane("a"), generation: 1 });
+        inlets.push(0, Action::Assigned { lane: lane("a"), generation: 2, live_from: 0, schema: None });
+        inlets.push(0, read("a"));
+        assert!(!inlets.forget(&lane("a")));
+        inlets.pump().unwrap();
+        assert!(matches!(shard.try_recv(), Ok(Action::Revoked { .. })));
         assert!(shard.try_recv().is_err());
     }
 
@@ -208,7 +246,7 @@ mod tests {
         let mut inlets = Inlets::new(vec![queue]);
         inlets.push(0, read("a"));
         assert!(matches!(inlets.pump(), Err(SourceError::ShardGone(0))));
-        inlets.stop();
+        inlets.stop(Unseen::Forget);
         inlets.pump_stopping();
         assert!(inlets.is_clear());
     }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-use super::{Inlets, SourceError, Status};
+use super::{Inlets, SourceError, Status, Unseen};
 use crate::pipeline::Commit;
 
 mod commit;
@@ -128,7 +128,7 @@ pub fn run(
         Ok(started) => started,
         Err(error) => {
             status.error(error.to_string());
-            super::finish(inlets, commits, &AtomicBool::new(true), settings.drain, status);
+            super::finish(inlets, Unseen::Forget, commits, &AtomicBool::new(true), settings.drain, status);
             return Err(error);
         }
     };

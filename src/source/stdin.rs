@@ -3,6 +3,8 @@
 //! A thread of its own sits in the blocking read and hands pieces over a bounded queue, so that the source stops
 //! promptly even while nobody writes. That thread is left behind then: nothing can wake it, and it holds
 //! nothing. It must never be joined.
+//!
+//! A pipe cannot be read again, so what was taken from it before the stop is passed on, a started line too.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::lines::{Lines, record};
-use super::{Inlets, LaneReport, SourceError, Status, finish, send_read};
+use super::{Inlets, LaneReport, SourceError, Status, Unseen, finish, send_read};
 use crate::flow::{Lane, Time};
 use crate::pipeline::{Action, Commit};
 
@@ -73,31 +75,40 @@ pub fn read_from(
     stop: &AtomicBool,
     status: &Status,
 ) -> Result<(), SourceError> {
-    let outcome = start(reader).and_then(|pieces| {
+    let outcome = start(reader).and_then(|pipe| {
         status.connected();
-        read_all(&pieces, settings, &mut inlets, commits, stop, status)
+        read_all(&pipe, settings, &mut inlets, commits, stop, status)
     });
     if let Err(error) = &outcome {
         status.error(error.to_string());
     }
-    finish(inlets, commits, stop, settings.drain, status);
+    finish(inlets, Unseen::Keep, commits, stop, settings.drain, status);
     outcome
 }
 
 type Piece = std::io::Result<Vec<u8>>;
 
-fn start(reader: impl Read + Send + 'static) -> Result<Receiver<Piece>, SourceError> {
-    let (sender, pieces) = crossbeam_channel::bounded(PIECES);
-    std::thread::Builder::new()
-        .name("stdin".to_owned())
-        .spawn(move || hand_over(reader, &sender))
-        .map_err(SourceError::Thread)?;
-    Ok(pieces)
+/// The source's end of the reading thread.
+struct Pipe {
+    pieces: Receiver<Piece>,
+    /// Tells the thread to take no more.
+    closed: Arc<AtomicBool>,
 }
 
-fn hand_over(mut reader: impl Read, sender: &Sender<Piece>) {
+fn start(reader: impl Read + Send + 'static) -> Result<Pipe, SourceError> {
+    let (sender, pieces) = crossbeam_channel::bounded(PIECES);
+    let closed = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&closed);
+    std::thread::Builder::new()
+        .name("stdin".to_owned())
+        .spawn(move || hand_over(reader, &sender, &seen))
+        .map_err(SourceError::Thread)?;
+    Ok(Pipe { pieces, closed })
+}
+
+fn hand_over(mut reader: impl Read, sender: &Sender<Piece>, closed: &AtomicBool) {
     let mut buffer = vec![0; PIECE];
-    loop {
+    while !closed.load(Ordering::Relaxed) {
         let piece = match reader.read(&mut buffer) {
             Ok(0) => return,
             Ok(count) => Ok(buffer.get(..count).unwrap_or_default().to_vec()),
@@ -112,7 +123,7 @@ fn hand_over(mut reader: impl Read, sender: &Sender<Piece>) {
 }
 
 fn read_all(
-    pieces: &Receiver<Piece>,
+    pipe: &Pipe,
     settings: &Settings,
     inlets: &mut Inlets,
     commits: &Receiver<Commit>,
@@ -121,19 +132,28 @@ fn read_all(
 ) -> Result<(), SourceError> {
     let lane = Lane { topic: Arc::from("stdin"), partition: 0 };
     let shard = inlets.seat();
-    inlets.push(shard, Action::Assigned { lane: lane.clone(), generation: GENERATION, live_from: 0 });
+    inlets.push(
+        shard,
+        Action::Assigned { lane: lane.clone(), generation: GENERATION, live_from: 0, schema: None },
+    );
     status.assigned(lane.clone(), LaneReport { generation: GENERATION, ..LaneReport::default() });
     let mut lines = Lines::new(settings.line_max);
     let (mut total, mut outcome, mut ended) = (0, Ok(()), false);
-    while !stop.load(Ordering::Relaxed) {
+    loop {
+        let stopping = stop.load(Ordering::Relaxed);
         while let Ok(commit) = commits.try_recv() {
             status.committed(&commit.lane, commit.offset);
         }
-        inlets.pump()?;
-        if !inlets.is_clear() {
-            status.paused(true);
-            inlets.pump_for(LOOK)?;
-            continue;
+        if stopping {
+            // What the thread has at hand is still taken, without waiting for the shards.
+            pipe.closed.store(true, Ordering::Relaxed);
+        } else {
+            inlets.pump()?;
+            if !inlets.is_clear() {
+                status.paused(true);
+                inlets.pump_for(LOOK)?;
+                continue;
+            }
         }
         status.paused(false);
         if ended {
@@ -146,7 +166,7 @@ fn read_all(
             bytes += line.len() as u64;
             records.push(record(&lane, number, time, line));
         };
-        match pieces.recv_timeout(LOOK) {
+        match pipe.pieces.recv_timeout(LOOK) {
             Ok(Ok(piece)) => {
                 total += piece.len() as u64;
                 lines.feed(&piece, &mut emit);
@@ -155,11 +175,11 @@ fn read_all(
                 outcome = Err(SourceError::Read { path: "stdin".into(), position: total, error });
                 ended = true;
             }
-            Err(RecvTimeoutError::Disconnected) => {
+            Err(RecvTimeoutError::Timeout) if !stopping => {}
+            Err(_) => {
                 lines.finish(&mut emit);
                 ended = true;
             }
-            Err(RecvTimeoutError::Timeout) => {}
         }
         status.read(&lane, lines.number(), records.len() as u64, bytes);
         send_read(inlets, shard, &lane, GENERATION, records);

@@ -5,13 +5,14 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crossbeam_channel::{Sender, bounded};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use outlierd::flow::Lane;
 use outlierd::pipeline::Action;
 use outlierd::source::{SourceError, file, stdin};
 
-use super::{Rig, Seen};
+use super::{LONG, Rig, Seen};
 
 /// A folder of its own for each test, removed at the end.
 struct Folder(PathBuf);
@@ -239,6 +240,19 @@ impl Read for Blocking {
     }
 }
 
+/// Gives its pieces one by one, says so, and then waits for more, for ever.
+struct Pieces(std::vec::IntoIter<&'static str>, Sender<()>);
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let Some(piece) = self.0.next() else {
+            self.1.send(()).unwrap();
+            return Blocking(b"").read(buffer);
+        };
+        piece.as_bytes().read(buffer)
+    }
+}
+
 /// Gives its bytes and then fails.
 struct Failing(&'static [u8]);
 
@@ -269,6 +283,21 @@ fn standard_input_stops_while_nobody_writes() {
     let rig = start_stdin(Blocking(b"one\n"));
     let mut seen = Seen::default();
     seen.until(&rig, |seen| seen.count() == 1);
+    rig.finish().unwrap();
+}
+
+#[test]
+fn standard_input_passes_on_what_it_took_before_the_stop() {
+    let (given, all_given) = bounded(1);
+    // Two fill the shard's queue and the outbox, four the queue of the reading thread.
+    let pieces = vec!["line 0\n", "line 1\n", "line 2\n", "line 3\nli", "ne 4\nli", "ne 5"];
+    let rig = start_stdin(Pieces(pieces.into_iter(), given));
+    all_given.recv_timeout(LONG).unwrap();
+    rig.wait_for(|report| report.paused);
+    rig.stop.store(true, Ordering::Relaxed);
+    let mut seen = Seen::default();
+    seen.until(&rig, |seen| seen.ended.len() == 1);
+    assert_eq!(seen.lines(&Lane { topic: "stdin".into(), partition: 0 }), numbered(0, 6));
     rig.finish().unwrap();
 }
 

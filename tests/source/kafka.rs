@@ -92,7 +92,7 @@ fn committed(brokers: &str, topic: &str, partitions: i32) -> Vec<(Offset, String
 }
 
 fn commit(seen: &Seen, lane: &Lane, offset: i64, replay_from: i64) -> Commit {
-    Commit { lane: lane.clone(), generation: seen.assigned[lane].0, offset, replay_from }
+    Commit { lane: lane.clone(), generation: seen.assigned[lane].0, offset, replay_from, schema: None }
 }
 
 #[test]
@@ -167,6 +167,24 @@ fn a_full_shard_pauses_the_source_and_nothing_is_lost() {
     assert_eq!(seen.revoked, []);
     rig.wait_for(|report| !report.paused);
     rig.finish().unwrap();
+}
+
+#[test]
+fn a_full_shard_does_not_hold_up_the_group() {
+    let cluster = cluster("t", 2);
+    let brokers = cluster.bootstrap_servers();
+    produce(&brokers, "t", 2, 0, 1_000);
+    let settings = Settings { batch_max: 100, ..settings(&brokers, "t") };
+    let first = start(settings.clone(), 1);
+    first.wait_for(|report| report.paused && report.lanes.len() == 2);
+    let second = start(settings, 64);
+    second.wait_for(|report| report.lanes.len() == 1);
+    first.wait_for(|report| report.lanes.len() == 1);
+    second.finish().unwrap();
+    first.wait_for(|report| report.paused && report.lanes.len() == 2);
+    let mut seen = Seen::default();
+    seen.until(&first, |seen| seen.assigned.len() == 2 && seen.revoked.len() == 1);
+    first.finish().unwrap();
 }
 
 #[test]
@@ -341,7 +359,7 @@ fn it_stops_by_its_deadline_with_the_broker_gone() {
     seen.until(&rig, |seen| seen.count() == 10);
     rig.commits.send(commit(&seen, &lane("t", 0), 7, 7)).unwrap();
     cluster.broker_down(-1).unwrap();
-    let report = rig.wait_for(|report| !report.connected);
+    let report = rig.wait_for(|report| !report.connected && report.error.is_some());
     assert!(report.error.unwrap().starts_with("waiting for broker"));
 
     // The shard takes its stop but never hangs up.
@@ -376,5 +394,8 @@ fn a_wrong_option_stops_the_shards_too() {
     let Rig { commits, thread, .. } = rig;
     drop(commits);
     let error = thread.join().unwrap().unwrap_err();
-    assert_eq!(error.to_string(), "unknown option sasl.pasword; see librdkafka's CONFIGURATION.md");
+    assert_eq!(
+        error.to_string(),
+        "unknown option sasl.pasword; correct [kafka.options], see librdkafka's CONFIGURATION.md"
+    );
 }

@@ -1,7 +1,8 @@
 //! Which texts are on their way, and who waits for them.
 //!
 //! One lock over all of it: it is held for look-ups only, never while a channel or the model is waited for. A text is
-//! on its way once, however many wait for it; how many may wait has a bound.
+//! on its way once, however many wait for it; how many may wait has a bound. Who waits for room gets it in the order
+//! of arrival: smaller requests of other shards must not keep a large one waiting for ever.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -42,7 +43,7 @@ type Place = (u64, usize);
 
 pub(super) struct Ledger {
     state: Mutex<State>,
-    /// Told when texts have come home, or all is lost.
+    /// Told when texts have come home, the next in line may look for room, or all is lost.
     room: Condvar,
     texts_max: usize,
 }
@@ -56,6 +57,10 @@ pub(super) struct State {
     /// Places that wait.
     on_their_way: usize,
     requests: u64,
+    /// Requests that have asked for room.
+    pub(super) asked: u64,
+    /// Requests that have got it, in the order in which they asked.
+    admitted: u64,
     /// Why nothing is answered any more.
     pub(super) failure: Option<String>,
     pub(super) stats: Stats,
@@ -69,6 +74,8 @@ impl Ledger {
             waiting: BTreeMap::new(),
             on_their_way: 0,
             requests: 0,
+            asked: 0,
+            admitted: 0,
             failure: None,
             stats: Stats::default(),
         };
@@ -79,12 +86,22 @@ impl Ledger {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits for those who came before, and then for room; or for the failure, which waits for nobody.
     pub(super) fn wait_for_room(&self, texts: usize) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        let ticket = state.asked;
+        state.asked += 1;
         let full = |state: &mut State| {
             let crowded = state.on_their_way > 0 && state.on_their_way + texts > self.texts_max;
-            crowded && state.failure.is_none()
+            (state.admitted < ticket || crowded) && state.failure.is_none()
         };
-        self.room.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.room.wait_while(state, full).unwrap_or_else(PoisonError::into_inner);
+        state.admitted += 1;
+        if state.admitted < state.asked {
+            // The next in line, who may find room as well, once this lock is given up.
+            self.room.notify_all();
+        }
+        state
     }
 
     /// Hands vectors to those who wait for them.

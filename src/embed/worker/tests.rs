@@ -212,6 +212,44 @@ fn an_answer_nobody_waits_for_is_dropped() {
 }
 
 #[test]
+fn room_is_given_in_the_order_of_arrival_and_a_failure_frees_all() {
+    for fails in [false, true] {
+        let ledger = Ledger::new(Settings { texts_max: 4, ..settings() });
+        let (reply, _answers) = bounded(1);
+        let texts = (0..3).map(|text| (text, Arc::from("")));
+        ledger.wait_for_room(3).open(0, texts.collect(), &reply);
+        let order = Mutex::new(Vec::new());
+        let ask = |texts| {
+            let state = ledger.wait_for_room(texts);
+            assert_eq!(state.failure.is_some(), fails);
+            order.lock().expect("no panic").push(texts);
+        };
+        let overtaken = thread::scope(|scope| {
+            // One too large to share, and one that there is room for.
+            for (asked, texts) in [(2, 8), (3, 1)] {
+                scope.spawn(move || ask(texts));
+                while ledger.lock().asked < asked {
+                    thread::yield_now();
+                }
+            }
+            let overtaken = !order.lock().expect("no panic").is_empty();
+            if fails {
+                ledger.fail("broken".to_owned());
+            } else {
+                ledger.settle((0..3).map(|text| (text, None)));
+            }
+            overtaken
+        });
+        let mut order = order.into_inner().expect("no panic");
+        assert!(!overtaken, "{order:?}");
+        if fails {
+            order.sort_unstable_by(|a, b| b.cmp(a));
+        }
+        assert_eq!(order, [8, 1]);
+    }
+}
+
+#[test]
 fn no_more_texts_are_on_their_way_than_allowed() {
     let (go, leave) = bounded(1);
     let fake = Fake { leave: Some(leave), ..Fake::default() };

@@ -122,16 +122,19 @@ fn check(settings: &Settings) -> Result<(), SourceError> {
     if settings.group.is_empty() || settings.brokers.is_empty() {
         return refuse("brokers or group is empty; set [kafka] brokers and group".to_owned());
     }
-    let names = settings.topics.iter().chain([&settings.brokers, &settings.group]);
-    if names.into_iter().any(|name| name.is_empty() || name.contains('\0')) {
-        return refuse("a topic is empty, or a name holds a NUL; correct [source]".to_owned());
+    if settings.topics.iter().any(|topic| topic.is_empty() || topic.contains('\0')) {
+        return refuse("a topic is empty or holds a NUL; correct [source] topics".to_owned());
+    }
+    let names = [Some(&settings.brokers), Some(&settings.group), settings.instance.as_ref()];
+    if names.into_iter().flatten().any(|name| name.contains('\0')) {
+        return refuse("a name holds a NUL; correct [kafka] brokers, group and instance".to_owned());
     }
     for (key, value) in &settings.options {
         if let Some((_, remedy)) = RESERVED.iter().find(|(reserved, _)| reserved == key) {
-            return refuse(format!("option {key} cannot be set here; {remedy}"));
+            return refuse(format!("option {key} cannot be set in [kafka.options]; {remedy}"));
         }
         if key.contains('\0') || value.contains('\0') {
-            return refuse("an option holds a NUL; correct [source.options]".to_owned());
+            return refuse("an option holds a NUL; correct [kafka.options]".to_owned());
         }
     }
     Ok(())
@@ -140,13 +143,18 @@ fn check(settings: &Settings) -> Result<(), SourceError> {
 fn refusal(error: &KafkaError, secrets: &[String]) -> SourceError {
     SourceError::Settings(match error {
         KafkaError::ClientConfig(_, description, key, _) if description.contains("No such") => {
-            format!("unknown option {key}; see librdkafka's CONFIGURATION.md")
+            format!("unknown option {key}; correct [kafka.options], see librdkafka's CONFIGURATION.md")
         }
         KafkaError::ClientConfig(_, _, key, _) => {
-            format!("option {key} has a value that librdkafka refuses; see its CONFIGURATION.md")
+            format!(
+                "option {key} has a value that librdkafka refuses; correct [kafka.options], see its CONFIGURATION.md"
+            )
         }
         KafkaError::ClientCreation(text) => {
-            format!("the kafka client refuses its options: {}; correct them", redact(text, secrets))
+            format!(
+                "the kafka client refuses its options: {}; correct [kafka.options]",
+                redact(text, secrets)
+            )
         }
         other => format!("the kafka client cannot be made: {}", redact(&other.to_string(), secrets)),
     })
@@ -191,7 +199,7 @@ mod tests {
     #[test]
     fn what_correctness_rests_on_cannot_be_changed() {
         for (key, _) in RESERVED {
-            assert!(refused(&[(key, "true")]).contains("cannot be set here"), "{key}");
+            assert!(refused(&[(key, "true")]).contains("cannot be set in [kafka.options]"), "{key}");
         }
         assert_eq!(refused(&[("fetch.wait.max.ms", "100"), ("group.protocol", "consumer")]), "");
     }
@@ -206,6 +214,19 @@ mod tests {
         assert_eq!(text, "[redacted] visible [redacted]");
         let settings = Settings { options, ..Settings::default() };
         assert!(!format!("{settings:?}").contains("hunter22"));
+    }
+
+    #[test]
+    fn a_nul_is_refused_by_the_section_it_stands_in() {
+        assert!(refused(&[("client.id", "a\0")]).ends_with("correct [kafka.options]"));
+        let settings = || Settings { topics: vec!["t".to_owned()], ..Settings::default() };
+        let message = |settings: Settings| check(&settings).unwrap_err().to_string();
+        assert!(
+            message(Settings { topics: vec!["t\0".to_owned()], ..settings() }).contains("[source] topics")
+        );
+        assert!(message(Settings { group: "g\0".to_owned(), ..settings() }).contains("[kafka] brokers"));
+        let instance = Some("i\0".to_owned());
+        assert!(message(Settings { instance, ..settings() }).contains("[kafka] brokers"));
     }
 
     #[test]

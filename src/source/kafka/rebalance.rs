@@ -4,6 +4,7 @@
 //! with a bound on the wait. What is lost is not committed: others may have it already. The shard hears of each
 //! change in the order of its records.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use rdkafka::consumer::{Consumer, RebalanceProtocol};
@@ -23,6 +24,9 @@ const COMMIT: Duration = Duration::from_secs(5);
 /// How long a commit refused because of the rebalance is tried again; the group waits meanwhile.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// How long after an unanswered question for offsets to ask again; what is ours is read meanwhile.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long a poll may wait while something else is awaited.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -35,8 +39,8 @@ impl Session<'_> {
         while let Some(change) = self.changes.pop_front() {
             match change {
                 Change::Assign(lanes) => {
-                    // It waits until the shards have taken all there is: so the outbox stays small.
-                    if !self.inlets.is_clear() || !self.assign(&lanes)? {
+                    // A full shard is no reason to wait: the group would wait too.
+                    if !self.assign(&lanes)? {
                         self.changes.push_front(Change::Assign(lanes));
                         return Ok(());
                     }
@@ -50,14 +54,16 @@ impl Session<'_> {
 
     /// Whether it was answered; else it is to be tried again.
     fn assign(&mut self, lanes: &[Lane]) -> Result<bool, SourceError> {
-        if self.changes.iter().any(|change| matches!(change, Change::Revoke { .. })) {
-            // Taken back before we have begun: not worth a question.
-            self.decline(lanes);
-            return Ok(true);
+        // What is taken back before we have begun is not worth a question: it is assigned and not read.
+        let (declined, lanes): (Vec<Lane>, Vec<Lane>) =
+            lanes.iter().cloned().partition(|lane| is_taken_back(&self.changes, lane));
+        if !lanes.is_empty() && now() < self.ask_at {
+            return Ok(false);
         }
-        let starts = match starts::query(&self.consumer, lanes, self.settings.start) {
+        let starts = match starts::query(&self.consumer, &lanes, self.settings.start) {
             Ok(starts) => starts,
             Err(error) => {
+                self.ask_at = now() + ASK_AGAIN;
                 let code = error.rdkafka_error_code();
                 if code != Some(RDKafkaErrorCode::OperationTimedOut) {
                     tracing::warn!(%error, "start offsets cannot be found out; trying again");
@@ -70,11 +76,14 @@ impl Session<'_> {
         for (lane, start) in lanes.iter().zip(&starts) {
             self.begin(lane, start);
         }
+        let unread = declined.iter().map(|lane| (lane, Offset::End));
         let list = if matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative) {
-            starts::list(lanes.iter().zip(&starts).map(|(lane, start)| (lane, Offset::Offset(start.from))))
+            let begun = lanes.iter().zip(&starts).map(|(lane, start)| (lane, Offset::Offset(start.from)));
+            starts::list(begun.chain(unread))
         } else {
             // The eager protocol's assign replaces the whole assignment.
-            starts::list(self.lanes.iter().map(|held| (&held.lane, Offset::Offset(held.position))))
+            let held = self.lanes.iter().map(|held| (&held.lane, Offset::Offset(held.position)));
+            starts::list(held.chain(unread))
         };
         self.answer("assign", self.add(&list));
         if self.phase == Phase::Waiting {
@@ -90,7 +99,8 @@ impl Session<'_> {
         let shard = self.inlets.seat();
         tracing::info!(%lane, generation, shard, from = start.from, live_from = start.live_from, "assigned");
         let live_from = start.live_from;
-        self.inlets.push(shard, Action::Assigned { lane: lane.clone(), generation, live_from });
+        let schema = start.schema.clone();
+        self.inlets.push(shard, Action::Assigned { lane: lane.clone(), generation, live_from, schema });
         self.lanes.insert(lane.clone(), generation, shard, start);
         let committed = (!start.fresh).then_some(start.live_from);
         let report = LaneReport { generation, position: start.from, end: None, committed };
@@ -163,9 +173,10 @@ impl Session<'_> {
     fn end(&mut self, lane: &Lane) {
         let Some(held) = self.lanes.remove(lane) else { return };
         tracing::info!(%lane, generation = held.generation, "revoked");
-        self.inlets.forget(lane);
         self.inlets.leave(held.shard);
-        self.inlets.push(held.shard, Action::Revoked { lane: held.lane, generation: held.generation });
+        if self.inlets.forget(lane) {
+            self.inlets.push(held.shard, Action::Revoked { lane: held.lane, generation: held.generation });
+        }
         self.status.revoked(lane);
     }
 
@@ -174,13 +185,14 @@ impl Session<'_> {
     /// # Errors
     /// When a shard has hung up or the library cannot go on.
     pub(super) fn begin_anew(&mut self) -> Result<(), SourceError> {
-        if !self.changes.is_empty() || !self.inlets.is_clear() {
+        if !self.changes.is_empty() || !self.inlets.is_clear() || now() < self.ask_at {
             return Ok(());
         }
         let positions = self.lanes.iter().map(|held| (&held.lane, held.position));
         let mut lanes = match starts::out_of_range(&self.consumer, positions) {
             Ok(lanes) => lanes,
             Err(error) => {
+                self.ask_at = now() + ASK_AGAIN;
                 tracing::warn!(%error, "watermarks cannot be found out; trying again");
                 return self.judge(&error, error.to_string());
             }
@@ -196,7 +208,10 @@ impl Session<'_> {
         tracing::error!(lanes = lanes.len(), "read position is out of range; beginning anew there");
         self.revoke(&lanes, false)?;
         self.inlets.pump()?;
-        self.changes.push_back(Change::Assign(lanes));
+        let kept = strike(&mut self.changes, &lanes);
+        if !kept.is_empty() {
+            self.changes.push_back(Change::Assign(kept));
+        }
         Ok(())
     }
 
@@ -224,5 +239,55 @@ impl Session<'_> {
             tracing::error!(what, %error, "the library refused an answer to the group");
             self.status.error(format!("{what} was refused: {error}"));
         }
+    }
+}
+
+/// Whether the group has already decided to take a partition away again.
+fn is_taken_back(changes: &VecDeque<Change>, lane: &Lane) -> bool {
+    changes.iter().any(|change| matches!(change, Change::Revoke { lanes, .. } if lanes.contains(lane)))
+}
+
+/// Takes partitions that were given up out of what is still to be given up, since the library refuses a whole
+/// unassign for one partition that is not assigned; returns those that the group did not take away. A decision
+/// of which nothing is left stays: it is owed an answer.
+fn strike(changes: &mut VecDeque<Change>, given_up: &[Lane]) -> Vec<Lane> {
+    let kept = given_up.iter().filter(|lane| !is_taken_back(changes, lane)).cloned().collect();
+    for change in changes {
+        if let Change::Revoke { lanes, .. } = change {
+            lanes.retain(|lane| !given_up.contains(lane));
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lanes(partitions: &[i32]) -> Vec<Lane> {
+        partitions.iter().map(|partition| Lane { topic: "t".into(), partition: *partition }).collect()
+    }
+
+    #[test]
+    fn only_partitions_that_are_named_are_taken_back() {
+        let lost = Change::Revoke { lanes: lanes(&[1, 2]), lost: true };
+        let changes = VecDeque::from([Change::Assign(lanes(&[0])), lost]);
+        let taken: Vec<bool> =
+            lanes(&[0, 1, 2, 3]).iter().map(|lane| is_taken_back(&changes, lane)).collect();
+        assert_eq!(taken, [false, true, true, false]);
+    }
+
+    #[test]
+    fn what_was_given_up_is_not_given_up_again() {
+        let revoke = |partitions| Change::Revoke { lanes: lanes(partitions), lost: false };
+        let mut changes = VecDeque::from([revoke(&[0, 1]), Change::Assign(lanes(&[2])), revoke(&[2])]);
+        assert_eq!(strike(&mut changes, &lanes(&[0, 2, 3])), lanes(&[3]));
+        let left: Vec<Vec<Lane>> = changes
+            .into_iter()
+            .map(|change| match change {
+                Change::Assign(lanes) | Change::Revoke { lanes, .. } => lanes,
+            })
+            .collect();
+        assert_eq!(left, [lanes(&[1]), lanes(&[2]), lanes(&[])]);
     }
 }

@@ -59,6 +59,8 @@ pub(super) struct Session<'a> {
     /// Whether some shard may still send commits.
     pub(super) commits_open: bool,
     pub(super) phase: Phase,
+    /// When the broker may be asked again for offsets, after it has not answered: the question holds up reading.
+    pub(super) ask_at: Instant,
     commits: &'a Receiver<Commit>,
     commit_at: Instant,
 }
@@ -84,6 +86,7 @@ impl<'a> Session<'a> {
             out_of_range: false,
             commits_open: true,
             phase: Phase::Reading,
+            ask_at: now(),
             commits,
             commit_at: now() + settings.commit_interval,
         }

@@ -3,6 +3,7 @@
 //! "No committed offset" can also mean "the coordinator does not know yet", and to believe it wrongly would skip
 //! or repeat a whole topic: it is believed when several answers in a row agree.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -13,7 +14,7 @@ use super::Start;
 use super::context::Context;
 use super::lanes::guarded;
 use super::metadata::CommitMetadata;
-use crate::flow::Lane;
+use crate::flow::{Lane, Schema};
 
 /// Where to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub(super) struct StartAt {
     pub(super) live_from: i64,
     /// Whether the group has no committed offset there.
     pub(super) fresh: bool,
+    /// What the fields were inferred to be before.
+    pub(super) schema: Option<Arc<Schema>>,
 }
 
 /// A committed offset and what was written beside it.
@@ -33,8 +36,14 @@ struct Committed {
     metadata: Option<String>,
 }
 
-/// How long one request may take.
+/// How long the question for committed offsets may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the question for a partition's bounds may take: one without a leader does not answer.
+const WATERMARKS: Duration = Duration::from_secs(2);
+
+/// The same once another partition has not answered: many without a leader must not add up.
+const WATERMARKS_SOON: Duration = Duration::from_millis(250);
 
 /// How often "no committed offset" must be said, and how long to wait before asking again.
 const ASK: u32 = 3;
@@ -43,17 +52,25 @@ const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// Finds out where to begin in each partition, in the order given.
 ///
 /// # Errors
-/// When the broker does not answer; ask again later.
+/// When the broker does not answer, or does not for a partition without a committed offset; ask again later.
 pub(super) fn query(
     consumer: &BaseConsumer<Context>,
     lanes: &[Lane],
     start: Start,
 ) -> Result<Vec<StartAt>, KafkaError> {
+    if lanes.is_empty() {
+        return Ok(Vec::new());
+    }
     let committed = believe(|| committed(consumer, lanes), || std::thread::sleep(ASK_AGAIN))?;
     let mut starts = Vec::with_capacity(lanes.len());
+    let mut patience = WATERMARKS;
     for (lane, committed) in lanes.iter().zip(committed) {
-        let (low, high) = consumer.fetch_watermarks(&lane.topic, lane.partition, TIMEOUT)?;
-        starts.push(decide(lane, committed.as_ref(), low, high, start));
+        let wait = if committed.is_some() { patience } else { WATERMARKS };
+        let watermarks = consumer.fetch_watermarks(&lane.topic, lane.partition, wait);
+        if watermarks.is_err() {
+            patience = WATERMARKS_SOON;
+        }
+        starts.push(settle(lane, committed.as_ref(), watermarks, start)?);
     }
     Ok(starts)
 }
@@ -68,7 +85,7 @@ pub(super) fn out_of_range<'a>(
 ) -> Result<Vec<Lane>, KafkaError> {
     let mut out = Vec::new();
     for (lane, position) in lanes {
-        let (low, high) = consumer.fetch_watermarks(&lane.topic, lane.partition, TIMEOUT)?;
+        let (low, high) = consumer.fetch_watermarks(&lane.topic, lane.partition, WATERMARKS)?;
         if !(low..=high).contains(&position) {
             out.push(lane.clone());
         }
@@ -116,13 +133,32 @@ fn committed(consumer: &BaseConsumer<Context>, lanes: &[Lane]) -> Result<Vec<Opt
     Ok(committed)
 }
 
+/// Where to begin, whether or not the partition's bounds are known. What is committed does without: should it be
+/// out of range, that shows once it is read.
+fn settle<E: std::fmt::Display>(
+    lane: &Lane,
+    committed: Option<&Committed>,
+    watermarks: Result<(i64, i64), E>,
+    start: Start,
+) -> Result<StartAt, E> {
+    let (low, high) = match (watermarks, committed) {
+        (Ok(watermarks), _) => watermarks,
+        (Err(error), Some(known)) => {
+            tracing::warn!(%lane, %error, committed = known.offset, "bounds are not known; beginning as committed");
+            (0, known.offset)
+        }
+        (Err(error), None) => return Err(error),
+    };
+    Ok(decide(lane, committed, low, high, start))
+}
+
 fn decide(lane: &Lane, committed: Option<&Committed>, low: i64, high: i64, start: Start) -> StartAt {
     let fresh = || {
         let from = match start {
             Start::Earliest => low,
             Start::Latest => high,
         };
-        StartAt { from, live_from: from, fresh: true }
+        StartAt { from, live_from: from, fresh: true, schema: None }
     };
     let Some(Committed { offset, metadata }) = committed else { return fresh() };
     if *offset > high {
@@ -147,11 +183,12 @@ fn decide(lane: &Lane, committed: Option<&Committed>, low: i64, high: i64, start
     if decoded.is_none() {
         tracing::warn!(%lane, committed = *offset, "the commit's metadata is not ours; nothing is replayed");
     }
+    let schema = decoded.as_ref().and_then(CommitMetadata::schema);
     let replay_from = decoded.map_or(*offset, |metadata| metadata.replay_from);
     if replay_from < low && low < *offset {
         tracing::warn!(%lane, replay_from, oldest = low, "retention has eaten part of what was to be replayed");
     }
-    StartAt { from: replay_from.max(low), live_from: (*offset).max(low), fresh: false }
+    StartAt { from: replay_from.max(low), live_from: (*offset).max(low), fresh: false, schema }
 }
 
 /// Partitions and offsets for an assign; to be dropped right after it.
@@ -215,6 +252,16 @@ mod tests {
             assert_eq!(start(Some((8, metadata)), 3, 9, policy), (5, 8, false));
             assert_eq!(start(Some((9, metadata)), 3, 9, policy), (5, 9, false), "all was read");
         }
+    }
+
+    #[test]
+    fn a_partition_without_a_leader_begins_as_committed() {
+        let lane = Lane { topic: "t".into(), partition: 0 };
+        let metadata = Some(r#"{"v":1,"replay_from":5}"#.to_owned());
+        let known = Committed { offset: 8, metadata };
+        let at = settle(&lane, Some(&known), Err("no leader"), Start::Latest);
+        assert_eq!(at, Ok(StartAt { from: 5, live_from: 8, fresh: false, schema: None }));
+        assert_eq!(settle(&lane, None, Err("no leader"), Start::Latest), Err("no leader"));
     }
 
     #[test]

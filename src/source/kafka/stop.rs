@@ -11,7 +11,7 @@ use rdkafka::consumer::Consumer;
 use super::context::Change;
 use super::session::{Phase, Session};
 use super::starts::partitions;
-use crate::source::now;
+use crate::source::{Unseen, now};
 
 /// How long the last commit may take.
 const LAST_COMMIT: Duration = Duration::from_secs(3);
@@ -27,7 +27,7 @@ impl Session<'_> {
     pub(super) fn stop(mut self) {
         self.phase = Phase::Stopping;
         self.lanes.forget_gathered();
-        self.inlets.stop();
+        self.inlets.stop(Unseen::Forget);
         {
             let ours = partitions(self.lanes.iter().map(|held| &held.lane));
             if let Err(error) = self.consumer.pause(&ours) {
