@@ -4,7 +4,7 @@
 //!  source      decode     render     batch       embed       detect      alert      sink
 //!  Record ───▶ Event ───▶ Sample ───▶ [texts] ──▶ Point ────▶ Verdict ──▶ Alert ───▶ topic
 //!    bytes      fields     texts,      full or     each text   surprise    grouped,   keyed by
-//!               + types    numbers,    due, in     as a unit   by channel  explained, source offset
+//!               + types    numbers,    due, in     as a unit   by channel  explained, source key
 //!                          categories  tokens      vector      and fused   budgeted
 //! ```
 //!

@@ -102,6 +102,25 @@ fn files_plain_and_gzipped_give_the_same_alerts() {
 }
 
 #[test]
+fn an_outage_at_the_end_of_a_file_is_one_incident_and_summed_up() {
+    let folder = Folder::new();
+    let (mut log, _) = log(2_000);
+    log.extend((0..150).map(|number| format!("connection to replica {number} refused by peer\n")));
+    let path = folder.file("app.log", log.as_bytes());
+    let mut arguments = vec!["run", "--source", "file", "--sink", "stdout", "--input", &path];
+    arguments.extend(SMALL);
+    let output = outlierd(&arguments);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let alerts = text(&output.stdout);
+    let alerts = alerts.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let outage: Vec<_> = alerts.filter(|alert| alert.to_string().contains("replica")).collect();
+    let actions: Vec<_> = outage.iter().map(|alert| alert["event"]["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["incident-opened", "incident-closed"]);
+    assert_eq!(outage[0]["outlierd"]["incident"]["count"], 1);
+    assert!(outage[1]["outlierd"]["incident"]["count"].as_u64().unwrap() > 100, "{}", outage[1]);
+}
+
+#[test]
 fn a_truncated_gzip_file_is_judged_as_far_as_it_goes_and_said_to_be_truncated() {
     let folder = Folder::new();
     let (log, strange) = log(2_000);

@@ -255,6 +255,7 @@ pub(super) struct Pipeline {
     pub(super) shards: usize,
     pub(super) in_flight_max: usize,
     pub(super) unacknowledged_max: usize,
+    pub(super) bytes_max: Size,
     pub(super) replay_events: u64,
 }
 

@@ -98,7 +98,8 @@ pub(super) fn resolve(raw: &Raw) -> Result<Config, Vec<String>> {
 }
 
 fn source(raw: &Raw, faults: &mut Faults) -> SourceConfig {
-    let drain = faults.duration("kafka.shutdown_timeout", &raw.kafka.shutdown_timeout);
+    // The rest is for the last commit, leaving the group and the sink.
+    let drain = faults.duration("kafka.shutdown_timeout", &raw.kafka.shutdown_timeout).mul_f64(0.6);
     // One byte more than the decoder takes: it refuses what was cut.
     let line_max = raw.decode.size_max.bytes().unwrap_or_default();
     match raw.source.kind {
@@ -150,7 +151,9 @@ fn sink(raw: &Raw, faults: &mut Faults) -> SinkConfig {
             dead_letter_topic: Some(sink.dead_letter_topic.clone()).filter(|topic| !topic.is_empty()),
             options: raw.kafka.options.iter().map(|(key, value)| (key.clone(), value.text())).collect(),
             message_max,
-            flush_timeout: faults.duration("kafka.shutdown_timeout", &raw.kafka.shutdown_timeout) / 4,
+            flush_timeout: faults
+                .duration("kafka.shutdown_timeout", &raw.kafka.shutdown_timeout)
+                .mul_f64(0.1),
         }),
         raw::SinkKind::Stdout => {
             let terminal = std::io::stdout().is_terminal();
@@ -250,8 +253,19 @@ fn pipeline(raw: &Raw, faults: &mut Faults) -> pipeline::Settings {
             1,
             1_000_000,
         ),
-        replay_events: faults.within("pipeline.replay_events", limits.replay_events, 0, 1_000_000_000),
+        bytes_max: faults.size("pipeline.bytes_max", &limits.bytes_max, 1 << 20, 1 << 40),
+        replay_events: replay_events(raw, faults),
     }
+}
+
+/// A restart that reads back less than the warm-up would leave a partition silent until it is warm again.
+fn replay_events(raw: &Raw, faults: &mut Faults) -> u64 {
+    let (events, warmup) = (raw.pipeline.replay_events, raw.detect.warmup);
+    if events < warmup {
+        let what = format!("is {events}, should be at least detect.warmup, {warmup}");
+        faults.say("pipeline.replay_events", what);
+    }
+    faults.within("pipeline.replay_events", events, 0, 1_000_000_000)
 }
 
 fn fields(raw: &[raw::Field], faults: &mut Faults) -> Vec<render::Field> {
@@ -298,8 +312,8 @@ fn detect(raw: &Raw, faults: &mut Faults) -> detect::Settings {
 
 /// Changes whenever a setting changes that can change a verdict; queue limits cannot.
 fn digest(settings: &pipeline::Settings) -> String {
-    let pipeline::Settings { decode, render, detect, alert, .. } = settings;
-    let hash = Sha256::digest(format!("{decode:?} {render:?} {detect:?} {alert:?}"));
+    let pipeline::Settings { decode, render, detect, alert, replay_events, .. } = settings;
+    let hash = Sha256::digest(format!("{decode:?} {render:?} {detect:?} {alert:?} {replay_events}"));
     let (first, _) = hash.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));
     format!("{:016x}", u64::from_be_bytes(*first))
 }

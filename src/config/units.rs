@@ -57,8 +57,8 @@ pub(super) fn budget(text: &str) -> Result<Budget, String> {
     match (*how, *whole) {
         ("in", events) => {
             let events = positive(events)? / count;
-            if events < 2.0 {
-                return Err(format!("{text:?} asks for an alert on every second event or more"));
+            if !(10.0..=1e7).contains(&events) {
+                return Err(format!("{text:?} should ask for one in 10 to 10 000 000 events"));
             }
             Ok(Budget::Events(events))
         }
@@ -99,7 +99,17 @@ mod tests {
         for bad in ["", "x", "1 TiB", "9999999999999999 GiB"] {
             assert!(size(bad).unwrap_err().contains("not a size"), "{bad}");
         }
-        for bad in ["", "10", "1 in x", "0 per day", "1 per fortnight", "1 in 1", "-1 in 10", "nan in 10"] {
+        for bad in [
+            "",
+            "10",
+            "1 in x",
+            "0 per day",
+            "1 per fortnight",
+            "1 in 9",
+            "1 in 20000000",
+            "-1 in 10",
+            "nan in 10",
+        ] {
             assert!(budget(bad).is_err(), "{bad}");
         }
     }
