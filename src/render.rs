@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use crate::flow::{Event, Sample, Schema, Value};
 
+pub use infer::{Finding, Why};
+
 /// What a field is read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -139,10 +141,15 @@ impl Renderer {
 /// The schema that the settings name, or that the first events of a lane show. Of several times the first counts.
 pub fn schema(settings: &Settings, first: &[Event]) -> Schema {
     if settings.fields.is_empty() {
-        let looked_at = first.len().min(settings.infer_events.max(1));
-        return listed(infer::kinds(&first[..looked_at]));
+        let findings = findings(settings, first);
+        return listed(findings.iter().map(|finding| (finding.pointer.as_str(), finding.kind)));
     }
     listed(settings.fields.iter().map(|field| (field.pointer.as_str(), field.kind)))
+}
+
+/// What the first events of a lane show of each field, whatever the settings name.
+pub fn findings(settings: &Settings, first: &[Event]) -> Vec<Finding> {
+    infer::findings(&first[..first.len().min(settings.infer_events.max(1))])
 }
 
 fn listed<'a>(kinds: impl IntoIterator<Item = (&'a str, Kind)>) -> Schema {

@@ -361,3 +361,33 @@ fn a_restart_that_replays_only_a_part_keeps_what_the_fields_are() {
     assert_eq!((schemas.len(), offset), (0, 700), "nothing is inferred again");
     assert!(schema.is_some() && kept == schema);
 }
+
+/// How many events a lane gathers before it settles on its fields.
+fn gathered(settings: Settings, padding: usize) -> i64 {
+    let mut pipeline = Pipeline::new(settings);
+    let lane = Lane { topic: "logs".into(), partition: 0 };
+    let mut effects = Vec::new();
+    let assigned = Action::Assigned { lane: lane.clone(), generation: 1, live_from: 0, schema: None };
+    pipeline.apply(assigned, &mut effects);
+    for offset in 0..5_000 {
+        let payload = Some(event("web-1", 20, &"padding ".repeat(padding), ""));
+        let origin = Origin { lane: lane.clone(), offset, time: Time(offset) };
+        let records = vec![Traced { origin, value: Record { payload, ..Record::default() } }];
+        pipeline.apply(Action::Read { lane: lane.clone(), generation: 1, records }, &mut effects);
+        if effects.iter().any(|effect| matches!(effect, Effect::Settled { .. })) {
+            return offset + 1;
+        }
+    }
+    panic!("it never settles");
+}
+
+#[test]
+fn fields_are_inferred_before_the_first_alert_could_be_due_and_within_a_bound_of_memory() {
+    let mut settings = settings(&mut Dice(1));
+    (settings.render.infer_events, settings.detect.warmup_events) = (1_000, 2_000);
+    assert_eq!(gathered(settings.clone(), 1), 1_000);
+    // Records of 8 kB: 1 MiB of them.
+    assert_eq!(gathered(settings.clone(), 1_000), (1 << 20) / 8_040 + 1);
+    settings.detect.warmup_events = 80;
+    assert_eq!(gathered(settings, 1), 80);
+}

@@ -85,10 +85,22 @@ pub(super) struct LaneState {
 #[derive(Debug)]
 enum Stage {
     /// Keeping the first events until there are enough to tell what their fields are.
-    Gathering(Vec<(Traced<Arc<Record>>, Event)>),
+    Gathering(Gathered),
     /// Judging.
     Running(Box<Running>),
 }
+
+/// The first events, and the bytes of their records.
+#[derive(Debug, Default)]
+struct Gathered {
+    events: Vec<(Traced<Arc<Record>>, Event)>,
+    bytes: usize,
+}
+
+/// Bytes of first events that are kept at most, and one record more: a thousand of a kilobyte. They are not counted
+/// with what waits to be judged, since nothing that the world does would make them fewer: a hundred partitions, each
+/// a little short of its thousand, would stop the source for ever. Of large records fewer tell as much.
+const GATHERED_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Debug)]
 struct Running {
@@ -121,7 +133,7 @@ impl LaneState {
             settings: Arc::clone(settings),
             generation,
             live_from,
-            stage: Stage::Gathering(Vec::new()),
+            stage: Stage::Gathering(Gathered::default()),
             queue: VecDeque::new(),
             serial_front: 0,
             offsets: Offsets::new(live_from, settings.replay_events),
@@ -163,7 +175,7 @@ impl LaneState {
 
     pub(super) fn view(&self, lane: &Lane) -> LaneView {
         let (gathered, seen, warm, threshold) = match &self.stage {
-            Stage::Gathering(first) => (first.len(), 0, false, 0.0),
+            Stage::Gathering(first) => (first.events.len(), 0, false, 0.0),
             Stage::Running(running) => {
                 let gauges = running.detector.gauges();
                 let warm = gauges.seen >= self.settings.detect.warmup_events;
@@ -189,7 +201,7 @@ impl LaneState {
     pub(super) fn ended(&mut self, output: &mut Output) {
         self.ended = true;
         if let Stage::Gathering(first) = &self.stage
-            && !first.is_empty()
+            && !first.events.is_empty()
         {
             self.settle(output);
         }
@@ -267,8 +279,9 @@ impl LaneState {
         };
         match &mut self.stage {
             Stage::Gathering(first) => {
-                first.push((record, event));
-                if first.len() >= self.settings.render.infer_events.max(1) {
+                first.bytes += weight(&record.value);
+                first.events.push((record, event));
+                if first.events.len() >= enough(&self.settings) || first.bytes >= GATHERED_BYTES_MAX {
                     self.settle(output);
                 }
             }
@@ -279,7 +292,7 @@ impl LaneState {
     /// Infers the schema from the events gathered, then takes them in.
     fn settle(&mut self, output: &mut Output) {
         let Stage::Gathering(first) = &mut self.stage else { return };
-        let (records, events): (Vec<_>, Vec<_>) = std::mem::take(first).into_iter().unzip();
+        let (records, events): (Vec<_>, Vec<_>) = std::mem::take(&mut first.events).into_iter().unzip();
         let schema = render::schema(&self.settings.render, &events);
         self.stage = self.running(Arc::new(schema));
         if let Stage::Running(running) = &self.stage {
@@ -374,6 +387,12 @@ impl LaneState {
         self.unacknowledged += 1;
         output.publish(offset, alert);
     }
+}
+
+/// Events from which fields are inferred: never more than may not alert anyway, so that no alert waits for them.
+fn enough(settings: &Settings) -> usize {
+    let silent = usize::try_from(settings.detect.warmup_events).unwrap_or(usize::MAX);
+    settings.render.infer_events.min(silent).max(1)
 }
 
 /// Bytes that a record takes as long as it is kept.

@@ -32,6 +32,32 @@ pub(super) fn spelled(text: &str) -> Option<Time> {
     })
 }
 
+/// Whether a text shows a clock, and otherwise only digits and what goes with dates: also times that cannot be read
+/// here, such as `Nov 26 01:30:48`, which has no year.
+pub(super) fn is_clock(text: &str) -> bool {
+    let goes_with_dates = |word: &str| {
+        word.len() <= 9 && word.bytes().all(|byte| byte.is_ascii_digit())
+            || NAMES.iter().any(|name| word.eq_ignore_ascii_case(name))
+    };
+    let words = || text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
+    let digits = |part: &str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+    let mut parts = text.split(':').map(|part| part.split(|letter: char| !letter.is_alphanumeric()));
+    let hour = parts.next().and_then(Iterator::last).unwrap_or_default();
+    let minute = parts.next().and_then(|mut minute| minute.next()).unwrap_or_default();
+    let clock = digits(minute) && (digits(hour) || hour.len() == 1 && hour.as_bytes()[0].is_ascii_digit());
+    // An address with a port has one colon and no name of a month.
+    let told =
+        parts.next().is_some() || words().any(|word| word.bytes().any(|byte| byte.is_ascii_alphabetic()));
+    text.len() <= 48 && clock && told && words().count() > 2 && words().all(goes_with_dates)
+}
+
+/// Words of dates: months, days of the week, halves of the day, zones.
+const NAMES: [&str; 31] = [
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "mon", "tue", "wed",
+    "thu", "fri", "sat", "sun", "am", "pm", "z", "t", "utc", "gmt", "cet", "cest", "est", "edt", "pst",
+    "pdt",
+];
+
 /// A count since 1970 in the unit that its size tells: seconds up to the year 5138, then milli-, micro- and
 /// nanoseconds.
 fn whole_since_epoch(count: i64) -> Time {
@@ -235,6 +261,31 @@ mod tests {
         assert_eq!(read(&Value::Number(1_431_857_103.25)), Some(Time(1_431_857_103_250)));
         assert_eq!(read(&Value::Number(1e300)), None);
         assert!(read(&Value::Integer(i64::MIN)).is_some() && read(&Value::Integer(i64::MAX)).is_some());
+    }
+
+    #[test]
+    fn clocks_that_cannot_be_read_are_known_as_such() {
+        for text in [
+            "Nov 26 01:30:48",
+            "Wed, 21 Oct 2015 07:28:00 GMT",
+            "01:30:48.125",
+            "1/2/2024 3:04 PM",
+            "9:05:01",
+        ] {
+            assert!(is_clock(text) && ms(text).is_none(), "{text}");
+        }
+        for text in [
+            "10.0.0.1:22",
+            "8080:80",
+            "00:1b:44:11:3a:b7",
+            "at 10:05:03 sharp",
+            "2001:db8::1",
+            "12:34",
+            "",
+            ":",
+        ] {
+            assert!(!is_clock(text), "{text}");
+        }
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub(super) fn cut(text: &str, bytes_max: usize) -> &str {
 pub(super) struct Wording {
     /// Runs of letters and runs of digits; each character counts where a script writes words without spaces.
     pub(super) tokens: usize,
-    /// Has parts: white space, or a path of more than a dozen characters, or a script without spaces.
+    /// Has parts: white space, or a path of more than a dozen characters, or a script without spaces. A path begins
+    /// with a slash or has two; `America/New_York` and `arn:aws:iam::1:user/ann` are names.
     pub(super) parted: bool,
     /// Has at least one word: three letters in a row.
     pub(super) worded: bool,
@@ -29,7 +30,7 @@ const LOOK_BYTES: usize = 512;
 impl Wording {
     /// Looks at a string.
     pub(super) fn of(text: &str) -> Self {
-        let (mut tokens, mut parted, mut worded, mut slashed, mut characters) = (0, false, false, false, 0);
+        let (mut tokens, mut parted, mut worded, mut slashes, mut characters) = (0, false, false, 0, 0);
         let (mut letters, mut digits, mut unspaced) = (0, 0, 0);
         for letter in cut(text, LOOK_BYTES).chars() {
             characters += 1;
@@ -45,12 +46,19 @@ impl Wording {
             } else {
                 (letters, digits) = (0, 0);
                 parted |= letter.is_whitespace();
-                slashed |= letter == '/';
+                slashes += usize::from(letter == '/');
             }
         }
-        parted |= (slashed && characters > 12) || unspaced > 3;
+        let path = text.starts_with('/') || (slashes > 1 && !is_named_by_colons(text));
+        parted |= (path && characters > 12) || unspaced > 3;
         Self { tokens, parted, worded }
     }
+}
+
+/// Whether a text begins as `urn:isbn:` does, and is no address such as `https://`.
+fn is_named_by_colons(text: &str) -> bool {
+    let before = text.split('/').next().unwrap_or_default();
+    before.trim_end_matches(':').contains(':')
 }
 
 /// Kana, Han and Thai to Khmer: scripts that put no spaces between words.
@@ -74,6 +82,8 @@ mod tests {
             "instruction cache parity error corrected",
             "GET /presentations/logstash.png HTTP/1.1",
             "/var/log/nginx/access.log",
+            "https://example.org/shop/items",
+            "assets/css/main.css?v=3",
             "ошибка чтения с диска",
             "磁盘空间不足",
         ] {
@@ -83,7 +93,17 @@ mod tests {
 
     #[test]
     fn names_codes_and_numbers_are_not() {
-        for text in ["INFO", "R02-M1-N0-C:J12-U11", "83.149.9.216", "Luettgen PLC", "12 34 56", "", "a/b/c"] {
+        for text in [
+            "INFO",
+            "R02-M1-N0-C:J12-U11",
+            "83.149.9.216",
+            "Luettgen PLC",
+            "12 34 56",
+            "",
+            "a/b/c",
+            "America/New_York",
+            "arn:aws:sts::12:role/deploy/ann",
+        ] {
             assert!(!is_text(text), "{text} {:?}", Wording::of(text));
         }
     }

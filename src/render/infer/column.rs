@@ -3,14 +3,22 @@
 //! Says what the values look like; what a field becomes is decided one level up. Every share has room for a few
 //! values that do not fit: fields hold `-`, `N/A` and worse.
 
-use std::collections::HashSet;
-
 use super::super::words::Wording;
-use super::super::{categories, numbers, time};
+use super::super::{numbers, time};
 use crate::flow::Value;
 
 /// Seconds since 1970 that are taken for a time: the years 2001 to 2128.
 const EPOCH_S: std::ops::Range<f64> = 1e9..5e9;
+
+/// Names of numbers that were handed out.
+const IDENTIFIERS: [&str; 10] =
+    ["id", "ids", "uuid", "guid", "key", "account", "imei", "imsi", "msisdn", "phone"];
+/// Names of whole numbers that stand for something else: places, protocols, outcomes, kinds.
+const CODES: [&str; 28] = [
+    "zip", "zipcode", "postcode", "postal", "port", "sport", "dport", "lport", "rport", "srcport", "dstport",
+    "pid", "tid", "uid", "gid", "asn", "vlan", "mcc", "mnc", "bin", "code", "status", "errno", "signal",
+    "type", "kind", "protocol", "flags",
+];
 
 /// One field.
 #[derive(Debug)]
@@ -22,20 +30,19 @@ pub(super) struct Column<'a> {
 }
 
 impl Column<'_> {
-    /// Different values.
-    pub(super) fn distinct(&self) -> usize {
-        self.values.iter().filter_map(|value| categories::exact(value)).collect::<HashSet<_>>().len()
-    }
-
     /// Whether more than half of the values are numbers, not strings.
     pub(super) fn holds_numbers(&self) -> bool {
         self.share(|value| matches!(value, Value::Integer(_) | Value::Number(_))) > 0.5
     }
 
-    /// The numbers that the values are or spell, when nearly all do.
+    /// The numbers that the values are or spell, when nearly all do that are there: `-` and the like only say that
+    /// there is none.
     pub(super) fn numbers(&self) -> Option<Vec<f64>> {
         let numbers: Vec<_> = self.values.iter().filter_map(|value| numbers::quantity(value)).collect();
-        (numbers.len() as f64 >= 0.95 * self.values.len() as f64).then_some(numbers)
+        let absent = self.texts().filter(|text| stands_for_nothing(text)).count();
+        let there = self.values.len() - absent;
+        let nearly_all = numbers.len() as f64 >= 0.95 * there as f64 && numbers.len() >= absent.div_ceil(4);
+        (nearly_all && there > 0).then_some(numbers)
     }
 
     /// The times that the values spell, or are as counts since 1970, when nearly all do; milliseconds.
@@ -88,6 +95,17 @@ impl Column<'_> {
         self.texts().filter(|text| random(text)).count() * 10 > self.values.len() * 9
     }
 
+    /// Whether most values are long runs of letters and digits in disorder, as keys and tokens in base 64 are: what
+    /// people write changes between capitals, small letters and digits seldom.
+    pub(super) fn is_scrambled(&self) -> bool {
+        2 * self.texts().filter(|text| is_scrambled(text)).count() > self.values.len()
+    }
+
+    /// Whether nearly all values are times without a date or a year, or of a form that is not read.
+    pub(super) fn shows_clocks(&self) -> bool {
+        self.texts().filter(|text| time::is_clock(text)).count() * 10 > self.values.len() * 9
+    }
+
     /// Whether the values, although none has come back yet, soon must: whole numbers from so small a range that this
     /// many random ones would hold a repeat about every second time.
     pub(super) fn must_return_soon(&self) -> bool {
@@ -97,9 +115,27 @@ impl Column<'_> {
 
     /// Whether the field is called an identifier.
     pub(super) fn is_named_as_identifier(&self) -> bool {
-        let name = self.pointer.rsplit('/').next().unwrap_or_default();
-        ["_id", "-id", ".id", "Id", "ID", "_key", "uuid"].iter().any(|end| name.ends_with(end))
-            || name == "id"
+        self.last_word().is_some_and(|word| IDENTIFIERS.contains(&&*word))
+    }
+
+    /// Whether the field is called a code: whole numbers that are equal or not, but not larger or smaller.
+    pub(super) fn is_named_as_code(&self) -> bool {
+        self.last_word().is_some_and(|word| CODES.contains(&&*word))
+    }
+
+    /// The last word of the field's name, in small letters: of `/user/homeZip`, `zip`.
+    fn last_word(&self) -> Option<String> {
+        let name =
+            self.pointer.rsplit('/').find(|part| part.bytes().any(|byte| byte.is_ascii_alphabetic()))?;
+        let end = name.trim_end_matches(|letter: char| !letter.is_ascii_alphabetic());
+        let letters: Vec<char> = end.chars().collect();
+        // From the end: a word of small letters and the capital before them, or one of capitals.
+        let small = letters.iter().rev().take_while(|letter| letter.is_ascii_lowercase()).count();
+        let capitals =
+            letters.iter().rev().skip(small).take_while(|letter| letter.is_ascii_uppercase()).count();
+        let length = if small > 0 { small + capitals.min(1) } else { capitals };
+        let word: String = letters[letters.len() - length..].iter().collect();
+        Some(word.to_ascii_lowercase()).filter(|word| !word.is_empty())
     }
 
     fn texts(&self) -> impl Iterator<Item = &str> {
@@ -132,6 +168,43 @@ pub(super) fn falls(numbers: &[f64], lag: usize) -> usize {
     numbers.iter().zip(numbers.iter().skip(lag)).filter(|(before, after)| after < before).count()
 }
 
+/// Whether whole numbers, of so many values, count something that seldom happens: nearly all are 0. How much they are
+/// then matters, and as a context for others they say nothing.
+pub(super) fn is_nearly_always_zero(numbers: &[f64], distinct: usize) -> bool {
+    let zeros = numbers.iter().filter(|number| **number == 0.0).count();
+    let share = zeros as f64 / numbers.len() as f64;
+    share > 0.95 || (share > 0.8 && distinct > 2)
+}
+
+/// Whether whole numbers are nearly all that there are between the least and the largest, away from the small ones
+/// with which kinds and levels are numbered: levels of a battery or a signal.
+pub(super) fn is_a_stretch(numbers: &[f64], distinct: usize) -> bool {
+    let Some((low, high)) = bounds(numbers) else { return false };
+    distinct >= 8 && !(0.0..=31.0).contains(&low) && high - low + 1.0 <= 1.25 * distinct as f64
+}
+
+/// Whether a text stands for a value that is not there.
+fn stands_for_nothing(text: &str) -> bool {
+    let text = text.trim();
+    let silent = !text.chars().any(char::is_alphanumeric);
+    silent || ["n/a", "na", "nan", "none", "null", "nil"].iter().any(|word| text.eq_ignore_ascii_case(word))
+}
+
+/// Whether a text of base 64 or 62 and some length changes between capitals, small letters and digits at two of five
+/// places or more; random ones do at three of five.
+fn is_scrambled(text: &str) -> bool {
+    let class = |byte: u8| match byte {
+        b'A'..=b'Z' => Some(0_u8),
+        b'a'..=b'z' => Some(1),
+        b'0'..=b'9' => Some(2),
+        b'+' | b'/' | b'=' | b'-' | b'_' | b'.' => Some(3),
+        _ => None,
+    };
+    let Some(classes) = text.bytes().take(256).map(class).collect::<Option<Vec<_>>>() else { return false };
+    let changes = classes.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    classes.len() >= 24 && 5 * changes >= 2 * classes.len() && (0..3).all(|class| classes.contains(&class))
+}
+
 /// How far the numbers are from filling their range evenly: the largest distance between their distribution and the
 /// even one (the statistic of Kolmogorov and Smirnov), 0 to 1. Of numbers so dense that half of their range is taken,
 /// every one counts; of others each distinct one once, since identifiers too differ in how often they come.
@@ -151,7 +224,8 @@ pub(super) fn unevenness(numbers: &[f64]) -> f64 {
     points.iter().enumerate().map(distance).fold(0.0, f64::max)
 }
 
-fn bounds(numbers: &[f64]) -> Option<(f64, f64)> {
+/// Least and largest.
+pub(super) fn bounds(numbers: &[f64]) -> Option<(f64, f64)> {
     let low = numbers.iter().copied().min_by(f64::total_cmp)?;
     let high = numbers.iter().copied().max_by(f64::total_cmp)?;
     Some((low, high))

@@ -1,5 +1,7 @@
 //! Small streams with known fields.
 
+mod shapes;
+
 use super::super::{Kind, Settings, schema};
 use crate::flow::{Event, Schema, Value};
 
@@ -19,6 +21,11 @@ impl Random {
     /// Skewed as waiting times are.
     fn skewed(&mut self, scale: f64) -> f64 {
         -scale * (1.0 - self.unit()).ln()
+    }
+
+    /// The same in whole numbers.
+    fn counted(&mut self, scale: f64) -> u64 {
+        (self.skewed(scale) as i64).cast_unsigned()
     }
 
     fn one_of(&mut self, texts: &[&str]) -> Value {
@@ -146,7 +153,10 @@ fn a_name_breaks_the_tie_between_even_quantities_and_identifiers_only() {
     for count in [200, 1_000] {
         assert_eq!(kind_named(count, "/user_id", true, even), Kind::Key);
         assert_eq!(kind_named(count, "/size", true, even), Kind::Number);
-        assert_eq!(kind_named(count, "/user_id", true, skewed), Kind::Number);
+        assert_eq!(kind_named(count, "/sizes", true, skewed), Kind::Number);
+        // Some users come more often, but they are no amounts.
+        assert_eq!(kind_named(count, "/user_id", true, skewed), Kind::Key);
+        assert_eq!(kind_named(count, "/user/homeZip", true, skewed), Kind::Key);
     }
 }
 
