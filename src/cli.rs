@@ -11,6 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{self, Config};
 use crate::{daemon, demo};
 
+mod infer;
+
 const USAGE: u8 = 64;
 const UNAVAILABLE: u8 = 69;
 const SOFTWARE: u8 = 70;
@@ -36,6 +38,16 @@ enum Verb {
     Validate(Settings),
     /// Print the default configuration: every key, with a comment.
     Defaults,
+    /// Write a configuration.
+    #[command(subcommand)]
+    Config(Write),
+}
+
+#[derive(Debug, Subcommand)]
+enum Write {
+    /// Print what the fields of a file are, as a configuration that names them, with a reason each.
+    #[command(after_help = infer::EXAMPLES)]
+    Infer(infer::Options),
 }
 
 const RUN_EXAMPLES: &str = "Examples:
@@ -121,6 +133,7 @@ pub fn main() -> ExitCode {
             say(config::DEFAULTS);
             ExitCode::SUCCESS
         }
+        Verb::Config(Write::Infer(options)) => infer::run(&options),
     }
 }
 

@@ -8,6 +8,7 @@ mod broker;
 mod client;
 mod command;
 mod detect;
+mod infer;
 mod models;
 mod shutdown;
 mod simulation;

@@ -6,7 +6,7 @@
 //! nobody to commit them to, so it must never pretend to resume.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -71,6 +71,23 @@ pub fn run(
     }
     finish(inlets, Unseen::Forget, commits, stop, settings.drain, status);
     outcome
+}
+
+/// Gives out the lines of one file, plain or gzip, blank ones left out, until it ends or `more` says no; after that
+/// it may still give out what was read already.
+///
+/// # Errors
+/// When the file cannot be opened or read to where it stopped.
+pub fn lines(path: &Path, line_max: usize, mut more: impl FnMut(Vec<u8>) -> bool) -> Result<(), SourceError> {
+    let mut input = Input::new(path.to_owned(), false, line_max);
+    let mut wanted = true;
+    while wanted {
+        match input.read(|_, line| wanted &= more(line))? {
+            Piece::Some => {}
+            Piece::NothingYet | Piece::End => break,
+        }
+    }
+    Ok(())
 }
 
 /// A file being read.
