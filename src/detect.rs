@@ -209,7 +209,7 @@ impl Detector {
         let louder = |(most, place), (nats, other)| if nats > most { (nats, other) } else { (most, place) };
         let entries = self.fusion.entries().map(|(_, nats)| nats).zip(places);
         match entries.reduce(louder) {
-            Some((_, ("numeric", at))) => Leading::Number(at),
+            Some((_, ("numeric" | "series", at))) => Leading::Number(at),
             Some((_, ("categorical", at))) => Leading::Category(at),
             Some((_, (_, at))) => Leading::Text(at),
             None => Leading::Text(0),
@@ -258,7 +258,7 @@ impl Watch {
 
 /// Every way of being strange that the schema gives fields for, in the order of verdicts.
 fn channels(settings: &Settings, schema: &Schema) -> Vec<Box<dyn Channel>> {
-    let all: [Box<dyn Channel>; 4] = [
+    let all: [Box<dyn Channel>; 5] = [
         Box::new(channel::density::Density::new(settings, schema)),
         Box::new(channel::text::Text::new(settings, schema)),
         Box::new(channel::numeric::Numeric::new(settings.keys_max, schema)),
@@ -267,6 +267,7 @@ fn channels(settings: &Settings, schema: &Schema) -> Vec<Box<dyn Channel>> {
             settings.keys_max,
             schema,
         )),
+        Box::new(channel::series::Series::new(settings.keys_max, schema)),
     ];
     all.into_iter().filter(|channel| !channel.fields().is_empty()).collect()
 }

@@ -349,7 +349,7 @@ fn scale(q: [f64; 5], sorted: &[f64]) -> f64 {
 }
 
 /// Four significant digits: an expectation needs no more.
-fn written(x: f64) -> String {
+pub(super) fn written(x: f64) -> String {
     if x == 0.0 {
         return "0".to_owned();
     }
@@ -362,7 +362,7 @@ fn written(x: f64) -> String {
 }
 
 /// All digits, but not three hundred of them.
-fn exactly(x: f64) -> String {
+pub(super) fn exactly(x: f64) -> String {
     if x == 0.0 || (1e-6..1e15).contains(&x.abs()) { format!("{x}") } else { format!("{x:e}") }
 }
 

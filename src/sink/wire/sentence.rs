@@ -173,6 +173,16 @@ mod tests {
     }
 
     #[test]
+    fn a_series_is_told_how_near_it_stayed() {
+        let expected = "it stayed within 0.31 of the value before, 2.4, in 1200 events";
+        let series = reason("series", "/value", "7.9", expected, Some("/series=exchange-2"));
+        assert_eq!(
+            sentence(&because(vec![series])),
+            "value 7.9 where it stayed within 0.31 of the value before, 2.4, in 1200 events for series=exchange-2"
+        );
+    }
+
+    #[test]
     fn a_second_field_is_named_and_a_second_look_at_the_first_is_not() {
         let category = reason("categorical", "/country", "KP", "seen 0 times in 1000 events", None);
         let again = reason("numeric", "/country", "1", "2 to 3", None);
