@@ -100,7 +100,7 @@ impl Guard {
         waiting.last = Some(event);
         // Both are asked: each has to note the visit. A magnitude is no identity: seldom ones of a heavy tail, all of
         // one shape, would soon all be normal.
-        let named = !matches!(leading, Leading::Number(_));
+        let named = !matches!(leading, Leading::Number(_) | Leading::Joint);
         let seldom = named && waiting.seldom.visit(event, self.seldom);
         if waiting.often.visit(event, self.often) || seldom {
             *waiting = Waiting::default();
@@ -177,13 +177,18 @@ pub(crate) enum Leading {
     Number(usize),
     /// A category.
     Category(usize),
+    /// All numbers and categories together.
+    Joint,
 }
 
 /// Alike enough to be one occurrence: the field that was strange, with the first words without digits of a text (a
-/// message is the same message on every host), or with the value of a category or the magnitude of a number, and then
-/// the keys: a stranger amount of one customer is not that of another, whatever the message beside it.
+/// message is the same message on every host), or with the value of a category or the magnitude of a number, or with
+/// all of these where it was their combination, and then the keys: a stranger amount of one customer is not that of
+/// another, whatever the message beside it.
 fn shape(sample: &Sample, leading: Leading) -> u64 {
     let text = |text: Option<&str>| text.map_or(1, lru::hash);
+    // Sign and exponent.
+    let magnitude = |number: Option<f64>| number.map_or(1, |x| x.to_bits() >> 52);
     let (place, own, keyed) = match leading {
         Leading::Text(at) => {
             let text = sample.texts.get(at).and_then(Option::as_deref).unwrap_or_default();
@@ -192,12 +197,14 @@ fn shape(sample: &Sample, leading: Leading) -> u64 {
             let words = plain.take(WORDS).fold(0, |shape, word| lru::hash_pair(shape, lru::hash(word)));
             (3 * at, if words == 0 { lru::hash(text) } else { words }, false)
         }
-        // Sign and exponent.
-        Leading::Number(at) => {
-            (3 * at + 1, sample.numbers.get(at).copied().flatten().map_or(1, |x| x.to_bits() >> 52), true)
-        }
+        Leading::Number(at) => (3 * at + 1, magnitude(sample.numbers.get(at).copied().flatten()), true),
         Leading::Category(at) => {
             (3 * at + 2, text(sample.categories.get(at).and_then(Option::as_deref)), true)
+        }
+        Leading::Joint => {
+            let numbers = sample.numbers.iter().map(|number| magnitude(*number));
+            let parts = numbers.chain(sample.categories.iter().map(|category| text(category.as_deref())));
+            (usize::MAX, parts.fold(0, lru::hash_pair), true)
         }
     };
     let shape = lru::hash_pair(place as u64, own);
@@ -246,8 +253,11 @@ mod tests {
             (0..20).filter(|visit| guard.decide(visit * 300, 6.0, &timeout, TEXT).teaches_channels()).count();
         assert_eq!((taught, guard.promoted()), (13, 1));
         let amount = Sample { numbers: vec![Some(9e9)], ..Sample::default() };
-        let number = Leading::Number(0);
-        assert!((0..20).all(|visit| !guard.decide(visit * 300, 6.0, &amount, number).teaches_channels()));
+        for leading in [Leading::Number(0), Leading::Joint] {
+            assert!(
+                (0..20).all(|visit| !guard.decide(visit * 300, 6.0, &amount, leading).teaches_channels())
+            );
+        }
     }
 
     #[test]
@@ -288,6 +298,11 @@ mod tests {
         assert_ne!(category("a", "she"), category("a", "he"));
         assert_ne!(category("a", "she"), category("b", "she"));
         assert_ne!(shape(&text("1 2 3"), TEXT), shape(&text("4 5 6"), TEXT));
+        let joint = |x, key, word| shape(&sample(x, key, word), Leading::Joint);
+        assert_eq!(joint(17.0, "a", "she"), joint(18.0, "a", "she"));
+        for other in [joint(170.0, "a", "she"), joint(17.0, "b", "she"), joint(17.0, "a", "he")] {
+            assert_ne!(joint(17.0, "a", "she"), other);
+        }
     }
 
     #[test]

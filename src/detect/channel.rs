@@ -11,13 +11,14 @@ use crate::flow::{Evidence, Point, Traced};
 
 pub(crate) mod categorical;
 pub(crate) mod density;
+pub(crate) mod joint;
 pub(crate) mod numeric;
 pub(crate) mod series;
 pub(crate) mod text;
 
 /// One way of being strange.
 pub(crate) trait Channel: Debug + Send {
-    /// Its name in alerts and metrics: "density", "text", "numeric", "categorical", "series".
+    /// Its name in alerts and metrics: "density", "text", "joint", "numeric", "categorical", "series".
     fn name(&self) -> &'static str;
 
     /// Raw scores, one entry a field it watches (`None` where the field is missing or nothing can be said yet),

@@ -183,6 +183,17 @@ mod tests {
     }
 
     #[test]
+    fn a_combination_is_told_with_how_often_it_came() {
+        let expected =
+            "together in 0 of the last 2000 normal events, amount 671 to 1420 in 36, category=grocery in 240";
+        let joint = reason("joint", "/amount", "amount=977.5, category=grocery", expected, None);
+        assert_eq!(
+            sentence(&because(vec![joint])),
+            format!("unusual combination: amount=977.5, category=grocery; {expected}")
+        );
+    }
+
+    #[test]
     fn a_second_field_is_named_and_a_second_look_at_the_first_is_not() {
         let category = reason("categorical", "/country", "KP", "seen 0 times in 1000 events", None);
         let again = reason("numeric", "/country", "1", "2 to 3", None);

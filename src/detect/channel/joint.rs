@@ -1,0 +1,286 @@
+//! A combination seldom seen: values that are each common, and not together.
+//!
+//! All numbers and categories of an event fall into the cells of a forest of half-space trees, each over two fields
+//! (`trees`); the score is how thin their cells are, in nats, one for the whole event. Texts have channels of their own
+//! and keys are context: neither enters. Two kinds of fields stay outside because they would only drown the others:
+//! those that a key explains by half or more (`explained`), and those that have had one value only. Which ones, and
+//! the work space of each number (`places`), is looked at again after 250, 500, 1 000, 2 000 and 5 000 events learned and every
+//! [`REVIEW`] from then on; where something has changed, the forest is made anew and taught the last accepted events
+//! (`rows`) in their order. So it is a function of the events alone.
+//!
+//! A missing value is a value: below every number, or a category of its own. Must never learn an event that the guard
+//! kept out, nor cost more the longer the stream.
+
+use std::sync::Arc;
+
+use super::{Channel, Held, on_grid};
+use crate::detect::Settings;
+use crate::detect::lru;
+use crate::flow::{Evidence, Point, Sample, Schema, Traced};
+
+mod explained;
+mod places;
+mod reasons;
+mod recent;
+mod rows;
+mod trees;
+
+use explained::Explained;
+use places::{MISSING, Space};
+use recent::Recent;
+use rows::Rows;
+use trees::{Forest, Kind};
+
+/// Watches all numbers and categories together.
+#[derive(Debug)]
+pub(crate) struct Joint {
+    fields: Vec<Field>,
+    /// How many numbers, categories and keys a row holds.
+    counts: [usize; 3],
+    half_life: f64,
+    rows: Rows,
+    explained: Explained,
+    recent: Recent,
+    stand: Option<Stand>,
+    /// Events scored, those learned, and how many learned call for the next look at the fields.
+    clock: u64,
+    learned: u64,
+    review: u64,
+    /// Of the event last scored.
+    row: Vec<u64>,
+    places: Vec<u32>,
+    score: Option<f64>,
+}
+
+impl Joint {
+    /// Has seen nothing. Masses lose half their weight in `half_life_events`; while keys are tried, a table holds at
+    /// most `keys_max` values or combinations.
+    pub(crate) fn new(settings: &Settings, schema: &Schema) -> Self {
+        // Of very many fields, the first of both kinds.
+        let numbers = schema.numbers.len().min(FIELDS - schema.categories.len().min(FIELDS / 2));
+        let categories = schema.categories.len().min(FIELDS - numbers);
+        let keys = schema.keys.len().min(KEYS);
+        let field =
+            |kind| move |name: &Arc<str>| Field { name: name.clone(), kind, first: None, varies: false };
+        let of_numbers = schema.numbers.iter().take(numbers).map(field(Kind::Number));
+        let of_categories = schema.categories.iter().take(categories).map(field(Kind::Category));
+        Self {
+            fields: of_numbers.chain(of_categories).collect(),
+            counts: [numbers, categories, keys],
+            half_life: settings.half_life_events,
+            rows: Rows::new(numbers + categories + keys, ROWS),
+            explained: Explained::new(numbers + categories, keys, settings.keys_max),
+            recent: Recent::new(settings.guard),
+            stand: None,
+            clock: 0,
+            learned: 0,
+            review: REVIEWS[0],
+            row: Vec::new(),
+            places: Vec::new(),
+            score: None,
+        }
+    }
+
+    /// The event as a row: numbers, categories, keys.
+    fn read(&mut self, sample: &Sample) {
+        let hash = |text: Option<&Option<Arc<str>>>| match text {
+            Some(Some(text)) => lru::hash(text).min(MISSING - 1),
+            _ => MISSING,
+        };
+        let [numbers, categories, keys] = self.counts;
+        self.row.clear();
+        self.row.extend((0..numbers).map(|at| places::bits(sample.numbers.get(at).copied().flatten())));
+        self.row.extend((0..categories).map(|at| hash(sample.categories.get(at))));
+        self.row.extend((0..keys).map(|at| hash(sample.keys.get(at))));
+    }
+
+    /// Looks at which fields vary and which a key explains, and makes the forest anew if that changed.
+    fn review(&mut self) {
+        for at in 0..self.fields.len() {
+            if self.fields[at].varies && !self.explained.measures(at) {
+                let mut sample = match self.fields[at].kind {
+                    Kind::Number => self.numbers(at, 1),
+                    Kind::Category => Vec::new(),
+                };
+                self.explained.begin(at, &mut sample, self.rows.iter().map(|(_, row)| row));
+            }
+        }
+        let chosen = self.choose();
+        let space = |at: &usize| match self.fields[*at].kind {
+            Kind::Number => Some(Space::of(&mut self.numbers(*at, self.rows.len() / SAMPLE + 1))),
+            Kind::Category => None,
+        };
+        let spaces: Vec<Option<Space>> = chosen.iter().map(space).collect();
+        if self.stand.as_ref().is_none_or(|stand| stand.differs(&chosen, &spaces)) {
+            self.rebuild(chosen, spaces);
+        }
+    }
+
+    /// The fields that are news: those that vary and that no key explains, and of those explained the ones that
+    /// predict one of these.
+    fn choose(&mut self) -> Vec<usize> {
+        let all = 0..self.fields.len();
+        let (plain, explained): (Vec<usize>, Vec<usize>) =
+            all.filter(|at| self.fields[*at].varies).partition(|at| self.explained.of(*at) <= EXPLAINED_MAX);
+        for at in &explained {
+            self.explained.begin_as_key(*at, &plain, self.rows.iter().map(|(_, row)| row));
+        }
+        let telling = explained.into_iter().filter(|at| self.explained.predicts(*at, &plain));
+        let mut chosen: Vec<usize> = plain.iter().copied().chain(telling).collect();
+        chosen.sort_unstable();
+        chosen
+    }
+
+    fn numbers(&self, at: usize, step: usize) -> Vec<f64> {
+        self.rows.iter().step_by(step).filter_map(|(_, row)| places::number(row[at])).collect()
+    }
+
+    fn rebuild(&mut self, chosen: Vec<usize>, spaces: Vec<Option<Space>>) {
+        let same = self.stand.take().is_some_and(|stand| stand.chosen == chosen);
+        if !same {
+            self.recent.clear();
+        }
+        if chosen.is_empty() {
+            return;
+        }
+        let kinds: Vec<Kind> = chosen.iter().map(|at| self.fields[*at].kind).collect();
+        let mut stand = Stand { forest: Forest::new(&kinds, self.half_life, SEED), chosen, spaces };
+        let (mut places, mut before) = (Vec::new(), None);
+        for (at, (time, row)) in self.rows.iter().enumerate() {
+            if let Some(before) = before {
+                // Learning lets one event pass.
+                stand.forest.pass(time - before - 1);
+            }
+            before = Some(time);
+            stand.place(row, &mut places);
+            let score = stand.forest.score(&places);
+            // The first rows find everything strange.
+            if !same && at >= self.rows.len() / 2 {
+                self.recent.push(score);
+            }
+            stand.forest.learn();
+        }
+        self.stand = Some(stand);
+    }
+}
+
+impl Channel for Joint {
+    fn name(&self) -> &'static str {
+        "joint"
+    }
+
+    fn score(&mut self, point: &Traced<Point>, scores: &mut Vec<Option<f64>>) {
+        self.read(&point.value.sample);
+        self.score = self.stand.as_mut().map(|stand| {
+            stand.place(&self.row, &mut self.places);
+            on_grid(stand.forest.score(&self.places))
+        });
+        scores.push(self.score);
+    }
+
+    fn fields(&self) -> Vec<Arc<str>> {
+        // The whole event, as a JSON pointer.
+        if self.fields.is_empty() { Vec::new() } else { vec![Arc::from("")] }
+    }
+
+    fn learn(&mut self, _: &Traced<Point>) {
+        if self.score.is_some_and(|score| !self.recent.admits(score)) {
+            return self.skip();
+        }
+        if let Some(stand) = &mut self.stand {
+            stand.forest.learn();
+        }
+        if let Some(score) = self.score {
+            self.recent.push(score);
+        }
+        for (field, value) in self.fields.iter_mut().zip(&self.row) {
+            field.varies |= *field.first.get_or_insert(*value) != *value;
+        }
+        self.rows.push(self.clock, &self.row);
+        self.explained.learn(&self.row);
+        self.clock += 1;
+        self.learned += 1;
+        if self.learned == self.review {
+            let next = REVIEWS.into_iter().find(|review| *review > self.learned);
+            self.review = next.unwrap_or(self.learned + REVIEW);
+            self.review();
+        }
+    }
+
+    fn skip(&mut self) {
+        if let Some(stand) = &mut self.stand {
+            stand.forest.pass(1);
+        }
+        if let Some(score) = self.score {
+            self.recent.push(score);
+        }
+        self.clock += 1;
+    }
+
+    fn explain(&self, point: &Traced<Point>, _: usize, evidence: &mut Evidence) {
+        evidence.reasons.extend(self.reason(&point.value.sample));
+    }
+
+    fn held(&self) -> Held {
+        let (keys, evicted) = self.explained.held();
+        Held { rows: 0, keys, evicted }
+    }
+}
+
+/// Accepted events that a new forest is taught: two half-lives, by default.
+const ROWS: usize = 2_000;
+/// Numbers that a work space is taken from.
+const SAMPLE: usize = 500;
+/// Events learned at which the fields are looked at, and how often after that.
+const REVIEWS: [u64; 5] = [250, 500, 1_000, 2_000, 5_000];
+const REVIEW: u64 = 2_000;
+/// A field of which a key explains more stays out, unless it predicts another one.
+const EXPLAINED_MAX: f64 = 0.5;
+/// Fields and keys looked at, at most.
+const FIELDS: usize = 256;
+const KEYS: usize = 16;
+/// Where the trees' dice start.
+const SEED: u64 = 1;
+
+/// A number or a category.
+#[derive(Debug)]
+struct Field {
+    name: Arc<str>,
+    kind: Kind,
+    /// Its first value; whether there has been another.
+    first: Option<u64>,
+    varies: bool,
+}
+
+/// The forest, and the fields that it stands on.
+#[derive(Debug)]
+struct Stand {
+    forest: Forest,
+    /// Columns of its fields.
+    chosen: Vec<usize>,
+    /// Of each of them that is a number.
+    spaces: Vec<Option<Space>>,
+}
+
+impl Stand {
+    /// The places of a row, one for each field of the forest.
+    fn place(&self, row: &[u64], places: &mut Vec<u32>) {
+        places.clear();
+        places.extend(self.chosen.iter().zip(&self.spaces).map(|(at, space)| match space {
+            Some(space) => space.place(row[*at]),
+            None => places::category(row[*at]),
+        }));
+    }
+
+    /// Whether other fields, or work spaces that have moved far, call for another forest.
+    fn differs(&self, chosen: &[usize], spaces: &[Option<Space>]) -> bool {
+        let moved = |(before, after): (&Option<Space>, &Option<Space>)| match (before, after) {
+            (Some(before), Some(after)) => before.differs(*after),
+            _ => before.is_some() != after.is_some(),
+        };
+        self.chosen != chosen || self.spaces.iter().zip(spaces).any(moved)
+    }
+}
+
+#[cfg(test)]
+mod tests;
