@@ -7,14 +7,16 @@
 //! streams with extreme value theory", KDD 2017) by probability-weighted moments (Hosking & Wallis, "Parameter and
 //! quantile estimation for the generalized Pareto distribution", Technometrics 1987), which need no iteration.
 //! Ranks rule as far as they reach: an atom in the tail (one score, many events) is then never called rarer than it
-//! was. The shape is held to [-1, .9]. Below 0 the law ends somewhere, and what lies beyond would be infinitely
-//! strange: from [`DEPTH`] nats beyond the join surprise goes on at the slope that it had at the join.
+//! was. The shape is held to [0, .9]: a law with an end makes what lies beyond infinitely strange, and measures of
+//! many kinds end somewhere; with shapes down to -.5 a field of little worth outshouted those that tell (web log: average
+//! precision .78 against .75). What has a lighter tail is then called less rare than it is, never more.
 //!
 //! Scores in the tail that came since the fit are counted beside it, and beside the ranks below it, or a score would
 //! be less strange than a lower one: records that come in clusters are no records.
 //!
-//! It remembers the last half of all scores, up to its limit: what a young channel said counts no longer than it
-//! must. Ranks are taken in a sorted copy renewed by merging every 1/20 of its length, some 25 steps an event.
+//! It remembers scores up to its limit, the oldest forgotten first. Ranks are taken in a sorted copy renewed by merging
+//! every 1/20 of its length, some 25 steps an event; its top twentieth is kept up to date at every score, and the law
+//! fitted to it ten times as often (every 1/20: average precision of card purchases .78, every 1/200: .82).
 //! It must never give NaN or infinity, nor be taught only scores that the guard let pass: see `admission`.
 
 use std::collections::VecDeque;
@@ -25,19 +27,25 @@ pub(crate) struct Calibrator {
     capacity: usize,
     /// The scores remembered, oldest first.
     recent: VecDeque<f32>,
-    taught: u64,
     /// The scores remembered when last renewed, lowest first.
     sorted: Vec<f32>,
     /// Every [`BLOCK`]-th of them, small enough to stay in the processor's nearest cache.
     coarse: Vec<f32>,
+    /// How many of those are not above `start`.
+    body: usize,
     /// How many at the end of `recent` are not in `sorted` yet.
     fresh: usize,
-    /// Those of them that are in the tail, lowest first.
-    higher: Vec<f32>,
     /// Scores forgotten since, still in `sorted`.
     gone: Vec<f32>,
     scratch: Vec<f32>,
+    /// Where the excesses begin that a law is fitted to.
+    start: f32,
+    /// All scores remembered above `start`, always up to date, lowest first.
+    top: Vec<f32>,
     tail: Tail,
+    /// Scores learned since the law was fitted, and those of them that it speaks of, lowest first.
+    since: usize,
+    higher: Vec<f32>,
 }
 
 impl Calibrator {
@@ -46,14 +54,17 @@ impl Calibrator {
         Self {
             capacity: capacity.max(RECENT_MIN),
             recent: VecDeque::new(),
-            taught: 0,
             sorted: Vec::new(),
             coarse: Vec::new(),
+            body: 0,
             fresh: 0,
-            higher: Vec::new(),
             gone: Vec::new(),
             scratch: Vec::new(),
+            start: f32::INFINITY,
+            top: Vec::new(),
             tail: Tail::default(),
+            since: 0,
+            higher: Vec::new(),
         }
     }
 
@@ -63,32 +74,48 @@ impl Calibrator {
         let score = narrow(score);
         if score > self.tail.from {
             // What came since the fit counts beside it, or a cluster of records would go on setting records.
-            let since = self.higher.len() - self.higher.partition_point(|&held| held < score);
+            let since = as_high(&self.higher, score);
             let nats = self.tail.surprise(score);
             let share = since as f64 / (self.sorted.len() as f64 + 1.0);
             return if since == 0 { nats } else { ((-nats).exp() + share).min(1.0).recip().ln() };
         }
-        let block = self.coarse.partition_point(|&held| held < score).saturating_sub(1) * BLOCK;
-        let end = (block + BLOCK).min(self.sorted.len());
-        let below = block + self.sorted[block..end].partition_point(|&held| held < score);
-        self.rank(self.sorted.len() - below + self.higher.len()).max(0.0)
+        let count = if score > self.start {
+            as_high(&self.top, score)
+        } else {
+            let block = self.coarse.partition_point(|&held| held < score).saturating_sub(1) * BLOCK;
+            let end = (block + BLOCK).min(self.sorted.len());
+            let below = block + self.sorted[block..end].partition_point(|&held| held < score);
+            self.body.saturating_sub(below) + self.top.len()
+        };
+        self.rank(count).clamp(0.0, self.tail.base.max(0.0))
     }
 
     /// Remembers a score.
     pub(crate) fn learn(&mut self, score: f64) {
         let score = narrow(score);
         self.recent.push_back(score);
-        self.taught += 1;
         self.fresh += 1;
-        let keep = usize::try_from(self.taught / 2).unwrap_or(usize::MAX).clamp(RECENT_MIN, self.capacity);
-        while self.recent.len() > keep {
-            self.gone.extend(self.recent.pop_front());
+        self.since += 1;
+        while self.recent.len() > self.capacity {
+            let Some(gone) = self.recent.pop_front() else { break };
+            self.gone.push(gone);
+            if gone > self.start {
+                let at = self.top.partition_point(|&held| held < gone);
+                if at < self.top.len() {
+                    self.top.remove(at);
+                }
+            }
+        }
+        if score > self.start {
+            self.top.insert(self.top.partition_point(|&held| held < score), score);
         }
         if score > self.tail.from {
             self.higher.insert(self.higher.partition_point(|&held| held < score), score);
         }
         if self.fresh > self.sorted.len() / 20 {
             self.renew();
+        } else if self.since > self.sorted.len() / 200 {
+            self.fit();
         }
     }
 
@@ -119,31 +146,43 @@ impl Calibrator {
         self.coarse.clear();
         self.coarse.extend(self.sorted.iter().step_by(BLOCK));
         self.gone.clear();
-        self.higher.clear();
         self.fresh = 0;
+        let count = self.sorted.len();
+        // With few scores, the tail starts at a lower quantile: it needs some scores to be fitted to.
+        let excesses = (count / 20).max((count / 5).min(EXCESSES_MIN)).max(JOIN.min(count / 4));
+        self.start = self.sorted.get((count - 1).saturating_sub(excesses)).copied().unwrap_or(f32::INFINITY);
+        self.body = self.sorted.partition_point(|&held| held <= self.start);
+        self.top.clear();
+        self.top.extend_from_slice(&self.sorted[self.body..]);
         self.fit();
     }
 
+    /// Fits the law to the excesses there are now.
     fn fit(&mut self) {
-        let count = self.sorted.len();
-        let join = JOIN.min(count / 4);
-        // With few scores, the tail starts at a lower quantile: it needs some scores to be fitted to.
-        let excesses = (count / 50).max((count / 5).min(EXCESSES_MIN)).max(join);
-        let Some(&last) = self.sorted.last() else { return };
-        if join == 0 {
-            self.tail = Tail { from: last, base: self.rank(0), shape: 0.0, scale: 1.0 };
-            return;
-        }
-        let start = self.sorted[count - 1 - excesses.min(count - 1)];
-        let above = self.sorted.partition_point(|&held| held <= start);
-        let (shape, scale) = pareto(&self.sorted[above..], start);
-        let from = self.sorted[count - join];
-        let higher = count - self.sorted.partition_point(|&held| held <= from);
-        // The law's scale where it is joined; a law that ends before that does not fit.
-        let joined = scale + shape * (f64::from(from) - f64::from(start));
-        let (shape, scale) = if joined > scale / 100.0 { (shape, joined) } else { (0.0, scale) };
+        self.since = 0;
+        self.higher.clear();
+        let join = JOIN.min(self.sorted.len() / 4);
+        let from = match self.top.len().checked_sub(join) {
+            Some(at) if join > 0 && at < self.top.len() => self.top[at],
+            // Too few scores, or most of them are equal and the highest there are.
+            _ => {
+                let last = self.top.last().or(self.sorted.last()).copied().unwrap_or_default();
+                let (shape, scale) = pareto(&self.top, self.start);
+                self.tail = Tail { from: last, base: self.rank(0), shape, scale };
+                return;
+            }
+        };
+        let (shape, scale) = pareto(&self.top, self.start);
+        let higher = self.top.len() - self.top.partition_point(|&held| held <= from);
+        // The law's scale where it is joined.
+        let scale = scale + shape * (f64::from(from) - f64::from(self.start));
         self.tail = Tail { from, base: self.rank(higher), shape, scale };
     }
+}
+
+/// How many of sorted scores are as high.
+fn as_high(sorted: &[f32], score: f32) -> usize {
+    sorted.len() - sorted.partition_point(|&held| held < score)
 }
 
 /// Scores remembered at least: below that there is nothing to rank among.
@@ -154,8 +193,6 @@ const BLOCK: usize = 128;
 const JOIN: usize = 32;
 /// Excesses a law is fitted to at least, where there are enough scores to choose them from.
 const EXCESSES_MIN: usize = 64;
-/// Nats beyond the join up to which a law with an end is followed: ln 32 is the highest score there is, on average.
-const DEPTH: f64 = 5.5;
 /// Nothing is stranger than this.
 pub(crate) const NATS_MAX: f64 = 500.0;
 
@@ -181,10 +218,7 @@ impl Tail {
         }
         let beyond = (f64::from(score) - f64::from(self.from)) / self.scale;
         // -ln G(y) for G(y) = (1 + shape y)^(-1 / shape), and its limit.
-        let nats = |y: f64| if self.shape.abs() < 1e-6 { y } else { (self.shape * y).ln_1p() / self.shape };
-        let deepest =
-            if self.shape < -1e-6 { (self.shape * DEPTH).exp_m1() / self.shape } else { f64::INFINITY };
-        let nats = if beyond <= deepest { nats(beyond) } else { DEPTH + beyond - deepest };
+        let nats = if self.shape < 1e-6 { beyond } else { (self.shape * beyond).ln_1p() / self.shape };
         (self.base + nats).min(NATS_MAX)
     }
 }
@@ -204,7 +238,7 @@ fn pareto(scores: &[f32], start: f32) -> (f64, f64) {
     }
     // A law without a mean has no such shape; nor is one so short, unless all excesses are alike.
     let spare = mean - 2.0 * weighted;
-    let shape = if spare > 0.0 { (2.0 - mean / spare).clamp(-1.0, 0.9) } else { 0.0 };
+    let shape = if spare > 0.0 { (2.0 - mean / spare).clamp(0.0, 0.9) } else { 0.0 };
     // The mean of the law is scale / (1 - shape): kept, whatever the shape was held to.
     (shape, mean * (1.0 - shape))
 }
@@ -245,7 +279,10 @@ mod tests {
             }
             for ((count, level), slack) in counts.into_iter().zip(levels).zip([0.02, 0.04, 0.1, 0.5]) {
                 let expected = 250_000.0 * f64::exp(-level);
-                assert!((count / expected - 1.0).abs() < slack, "{name} {level}: {count} for {expected}");
+                // A law that ends is taken for one that does not: what is beyond the ranks is called less rare.
+                let least = if name == "bounded" && level > 4.0 { 0.0 } else { 1.0 - slack };
+                let share = count / expected;
+                assert!((least..1.0 + slack).contains(&share), "{name} {level}: {count} for {expected}");
             }
         }
     }
@@ -271,7 +308,6 @@ mod tests {
         for _ in 0..100 {
             calibrator.learn(9.0);
         }
-        assert_eq!(calibrator.higher.len(), 100);
         let mut before = calibrator.surprise(-1.0);
         assert!(before >= 0.0);
         for step in 0..4_000 {
