@@ -2,21 +2,27 @@
 //!
 //! The channel that found an anomaly strangest tells what to compare. Comparing texts where a number was strange
 //! would fold all odd amounts of a day into one; comparing fields where words were strange would fold all new
-//! messages into one. Of several texts only the one that was strange is compared: the others, such as the user agent
+//! messages into one. Where a combination was strange, most of its parts must be the same: the categories, and the
+//! magnitudes of the numbers. Of several texts only the one that was strange is compared: the others, such as the user agent
 //! beside a request, are alike because one client sent them.
 
 use std::sync::Arc;
 
-use crate::flow::{Embedding, Point, Verdict};
+use crate::flow::{Embedding, Point, Sample, Verdict};
 
 /// Channels whose surprise lies in the words of a text.
 const OF_WORDS: [&str; 2] = ["density", "text"];
+
+/// The channel whose surprise lies in how values go together.
+const OF_PARTS: &str = "joint";
 
 /// What an anomaly is about.
 #[derive(Clone, Debug)]
 pub(super) enum Trait {
     /// Its words: the strange text field and what stood there.
     Words { field: Arc<str>, embedding: Embedding },
+    /// Its categories and the magnitudes of its numbers, as hashes, and the first key.
+    Parts { parts: Vec<u64>, key: Option<Arc<str>> },
     /// A field, in the eyes of a channel, and the first key.
     Field { channel: &'static str, field: Arc<str>, key: Option<Arc<str>> },
 }
@@ -41,7 +47,12 @@ impl Trait {
                 return Self::Words { field, embedding: embedding.clone() };
             }
         }
-        Self::Field { channel, field, key: point.sample.keys.first().cloned().flatten() }
+        let key = point.sample.keys.first().cloned().flatten();
+        if channel == OF_PARTS {
+            Self::Parts { parts: parts(&point.sample), key }
+        } else {
+            Self::Field { channel, field, key }
+        }
     }
 
     /// 1 for the same, less for the less alike; minus infinity for what cannot be compared.
@@ -51,6 +62,12 @@ impl Trait {
                 Self::Words { field, embedding },
                 Self::Words { field: other_field, embedding: other_embedding },
             ) if field == other_field => cosine(embedding, other_embedding),
+            (Self::Parts { parts, key }, Self::Parts { parts: other_parts, key: other_key })
+                if key == other_key && parts.len() == other_parts.len() =>
+            {
+                let same = parts.iter().zip(other_parts).filter(|(part, other)| part == other).count();
+                same as f64 / parts.len().max(1) as f64
+            }
             (
                 Self::Field { channel, field, key },
                 Self::Field { channel: other_channel, field: other_field, key: other_key },
@@ -58,6 +75,20 @@ impl Trait {
             _ => f64::NEG_INFINITY,
         }
     }
+}
+
+/// One hash for each category and each number's sign and power of two.
+fn parts(sample: &Sample) -> Vec<u64> {
+    let categories = sample.categories.iter().map(|category| category.as_deref().map_or(0, fnv));
+    let numbers = sample.numbers.iter().map(|number| number.map_or(0, |x| x.to_bits() >> 52));
+    categories.chain(numbers).collect()
+}
+
+/// The hash of Fowler, Noll and Vo, of 64 bits (FNV-1a): the same on every machine, and enough to tell values apart.
+fn fnv(text: &str) -> u64 {
+    text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    })
 }
 
 /// The cosine of two unit vectors, at most 1.
@@ -78,6 +109,36 @@ fn cosine(text: &Embedding, other: &Embedding) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::ChannelSurprise;
+
+    fn combination(numbers: [f64; 2], protocol: &str, host: &str) -> Trait {
+        let sample = Sample {
+            numbers: numbers.map(Some).to_vec(),
+            categories: vec![Some(protocol.into()), Some("SF".into())],
+            keys: vec![Some(host.into())],
+            ..Sample::default()
+        };
+        let entry = ChannelSurprise { channel: "joint", field: "".into(), score: 9.0, surprise: 9.0 };
+        let verdict = Verdict {
+            surprise: 9.0,
+            threshold: 6.0,
+            channels: vec![entry],
+            admitted: false,
+            seen: 0,
+            warm: true,
+            evidence: None,
+        };
+        Trait::of(&verdict, &Point { sample, embeddings: Vec::new() })
+    }
+
+    #[test]
+    fn combinations_are_alike_as_far_as_their_parts_are_and_never_across_keys() {
+        let one = combination([100.0, 3.0], "tcp", "a");
+        assert!((one.likeness(&combination([101.0, 3.5], "tcp", "a")) - 1.0).abs() < 1e-9);
+        assert!((one.likeness(&combination([101.0, 3.5], "udp", "a")) - 0.75).abs() < 1e-9);
+        assert!((one.likeness(&combination([9e9, 0.0], "udp", "a")) - 0.25).abs() < 1e-9);
+        assert!(one.likeness(&combination([100.0, 3.0], "tcp", "b")) < 0.0);
+    }
 
     #[test]
     fn the_cosine_counts_every_dimension() {
