@@ -93,6 +93,7 @@ pub struct Detector {
     seen: u64,
     channels: Vec<Watch>,
     scores: Vec<Option<f64>>,
+    admitted: Vec<bool>,
     fusion: Fusion,
     threshold: Threshold,
     guard: Guard,
@@ -105,13 +106,14 @@ impl Detector {
     #[expect(clippy::needless_pass_by_value, reason = "a lane hands its schema over")]
     pub fn new(settings: Settings, schema: Arc<Schema>) -> Self {
         let channels: Vec<Watch> = channels(&settings, &schema).into_iter().map(Watch::new).collect();
-        let fields = channels.iter().map(|watch| watch.fields.len());
+        let units = channels.iter().flat_map(|watch| vec![watch.channel.unit(); watch.fields.len()]);
         Self {
             seen: 0,
-            fusion: Fusion::new(settings.fusion_power, settings.calibration_events, fields),
+            fusion: Fusion::new(settings.fusion_power, settings.calibration_events, units),
             threshold: Threshold::new(settings.budget),
             guard: Guard::new(settings.guard),
             scores: Vec::new(),
+            admitted: Vec::new(),
             warm: false,
             channels,
             settings,
@@ -227,9 +229,16 @@ impl Detector {
         if admission.teaches_calibrators() {
             self.fusion.learn();
         }
+        let limit = -self.settings.guard.ln();
+        let guarded = self.warm && !admission.overrides_fields();
+        self.admitted.clear();
+        self.admitted.extend(self.fusion.strict().map(|nats| !guarded || nats <= limit));
+        let mut end = 0;
         for watch in &mut self.channels {
+            let own = end..end + watch.fields.len();
+            end = own.end;
             if admission.teaches_channels() {
-                watch.channel.learn(point);
+                watch.channel.learn_fields(point, self.admitted.get(own).unwrap_or_default());
             } else {
                 watch.channel.skip();
             }

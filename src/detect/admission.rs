@@ -1,8 +1,10 @@
 //! Which events may teach what is normal.
 //!
 //! An anomaly that is learned is normal the next time. So an event stranger than the guard does not teach the
-//! channels: it waits. If its like keep coming, often and for a while, or seldom but again and again, that is
-//! normal: their shape is promoted, and teaches from then on. The guard is a quantile of the calibrated surprise, so on a steady stream
+//! channels: it waits. If its like keep coming, often and for a while, that is
+//! normal: their shape is promoted, and teaches from then on. What comes again and again but seldom is not: such are
+//! most anomalies that repeat (promoting a shape at its eighth visit in 10 000 events took scanner requests
+//! in a web log from an average precision of .68 to .44). The guard is a quantile of the calibrated surprise, so on a steady stream
 //! it keeps a fixed share away from the channels.
 //!
 //! Calibrators are another matter. Were they taught only what passes the guard, the tail they measure would be cut
@@ -30,7 +32,7 @@ pub(crate) enum Admission {
         /// Its like was here a moment ago.
         repeat: bool,
     },
-    /// Everything: with this event its shape has become normal.
+    /// Everything: its shape has become normal.
     Promoted,
 }
 
@@ -38,6 +40,11 @@ impl Admission {
     /// Whether channels learn the event.
     pub(crate) fn teaches_channels(self) -> bool {
         !matches!(self, Self::Quarantined { .. })
+    }
+
+    /// Whether it teaches a channel also what is strange about it.
+    pub(crate) fn overrides_fields(self) -> bool {
+        self == Self::Promoted
     }
 
     /// Whether calibrators learn its scores.
@@ -53,7 +60,6 @@ pub(crate) struct Guard {
     repeat_gap: u64,
     burst_gap: u64,
     often: Pace,
-    seldom: Pace,
     waiting: Lru<Waiting>,
     normal: Lru<()>,
     promoted: u64,
@@ -70,7 +76,6 @@ impl Guard {
             repeat_gap: events(0.1),
             burst_gap: events(0.5),
             often: Pace { visits: OFTEN, gap: events(0.2), span: events(10.0) },
-            seldom: Pace { visits: SELDOM, gap: events(2.0), span: events(200.0) },
             waiting: Lru::new(SHAPES),
             normal: Lru::new(SHAPES),
             promoted: 0,
@@ -91,18 +96,14 @@ impl Guard {
         let shape = shape(sample, leading);
         if self.normal.get(shape).is_some() {
             self.normal.entry(shape, || ());
-            return Admission::Admitted;
+            return Admission::Promoted;
         }
         let waiting = self.waiting.entry(shape, Waiting::default);
         let gap = waiting.last.map_or(u64::MAX, |last| event - last);
         waiting.run = if gap <= self.burst_gap { waiting.run + 1 } else { 0 };
         let repeat = gap <= self.repeat_gap || waiting.run >= BURST;
         waiting.last = Some(event);
-        // Both are asked: each has to note the visit. A magnitude is no identity: seldom ones of a heavy tail, all of
-        // one shape, would soon all be normal.
-        let named = !matches!(leading, Leading::Number(_) | Leading::Joint);
-        let seldom = named && waiting.seldom.visit(event, self.seldom);
-        if waiting.often.visit(event, self.often) || seldom {
+        if waiting.often.visit(event, self.often) {
             *waiting = Waiting::default();
             self.normal.entry(shape, || ());
             self.promoted += 1;
@@ -123,10 +124,6 @@ const SHAPES: usize = 1_024;
 /// its mean gaps: with a guard of .02, 20 visits over 200 to 500 events. A clean stream's strange events number
 /// ten in that span if all look alike; that twenty come so spread has a chance of about 1 in 100 000.
 const OFTEN: usize = 20;
-/// Visits that make a rare shape normal, each two of the guard's mean gaps from the one before, all within two hundred:
-/// with a guard of .02, 8 visits over 700 to 10 000 events. A line that comes once in a thousand events is part of the
-/// stream; an outage, however long its lines keep coming, ends before that.
-const SELDOM: usize = 8;
 /// Returns in quick succession that make a burst. If all strange events of a clean stream look alike, two in five
 /// return as quickly, and one in forty is the fourth in a row to do so.
 const BURST: u32 = 4;
@@ -140,7 +137,6 @@ struct Waiting {
     /// How often in a row it came back quickly.
     run: u32,
     often: Visits,
-    seldom: Visits,
 }
 
 /// How many visits, how far apart at least, and within how many events.
@@ -232,7 +228,7 @@ mod tests {
             let admission =
                 guard.decide(event, 6.0, &text(&format!("disk {event} failed on sda{event}")), TEXT);
             match promoted_at {
-                Some(_) => assert_eq!(admission, Admission::Admitted),
+                Some(_) => assert_eq!(admission, Admission::Promoted),
                 None if admission == Admission::Promoted => promoted_at = Some(event),
                 None => assert_eq!(admission, Admission::Quarantined { repeat: event > 1 }),
             }
@@ -243,21 +239,6 @@ mod tests {
             guard.decide(1_000, 6.0, &text("disk removed"), TEXT),
             Admission::Quarantined { repeat: false }
         );
-    }
-
-    #[test]
-    fn what_comes_seldom_but_again_and_again_is_promoted() {
-        let mut guard = Guard::new(0.02);
-        let timeout = text("gateway did not answer");
-        let taught =
-            (0..20).filter(|visit| guard.decide(visit * 300, 6.0, &timeout, TEXT).teaches_channels()).count();
-        assert_eq!((taught, guard.promoted()), (13, 1));
-        let amount = Sample { numbers: vec![Some(9e9)], ..Sample::default() };
-        for leading in [Leading::Number(0), Leading::Joint] {
-            assert!(
-                (0..20).all(|visit| !guard.decide(visit * 300, 6.0, &amount, leading).teaches_channels())
-            );
-        }
     }
 
     #[test]

@@ -33,6 +33,19 @@ pub(crate) trait Channel: Debug + Send {
     /// Takes the event last scored into what is normal. Called only if the guard admits the event.
     fn learn(&mut self, point: &Traced<Point>);
 
+    /// The same, but not in fields whose own score is beyond the guard, one entry a field: a text never seen must not
+    /// become normal because the event as a whole was not strange enough. A channel whose fields tell nothing of
+    /// one another's strangeness keeps these out; for others the event is all there is.
+    fn learn_fields(&mut self, point: &Traced<Point>, admitted: &[bool]) {
+        let _ = admitted;
+        self.learn(point);
+    }
+
+    /// What its scores are.
+    fn unit(&self) -> Unit {
+        Unit::Raw
+    }
+
     /// Time passes for an event that was not learned too (decay), if the channel cares. Called instead of `learn`.
     fn skip(&mut self) {}
 
@@ -44,6 +57,19 @@ pub(crate) trait Channel: Debug + Send {
     fn held(&self) -> Held {
         Held::default()
     }
+}
+
+/// What a channel's scores mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// Any measure; only its rank among recent ones tells how rare it is.
+    Raw,
+    /// Nats by a law of the channel's own: evidence that no calibration may make more of, only less.
+    Evidence,
+    /// Nats calibrated by the channel itself: how rare, as it is.
+    Nats,
+    /// Nats against a budget of the channel's own, which no calibration over time may level; below 0 is ordinary.
+    Budget,
 }
 
 /// How much a channel holds, for metrics.

@@ -17,12 +17,17 @@ impl Gain {
     /// anything.
     pub(crate) fn add(&mut self, nats: f64) {
         self.count = (self.count + 1).min(MEMORY);
-        self.mean += (nats.clamp(-CLIP, CLIP) - self.mean) / f64::from(self.count);
+        self.mean += (nats.clamp(-LOSS_MAX, GAIN_MAX) - self.mean) / f64::from(self.count);
     }
 
     /// Whether the context has proved to gain more than so many nats.
     pub(crate) fn above(&self, nats: f64) -> bool {
         self.count >= PROOF && self.mean > nats
+    }
+
+    /// The gain in nats an event, if it is believed and above so many.
+    pub(crate) fn proven(&self, nats: f64) -> Option<f64> {
+        self.above(nats).then_some(self.mean)
     }
 
     /// For ranking contexts: the gain, or 0 (better than a proven loss) while nothing is proven.
@@ -35,8 +40,11 @@ impl Gain {
 const MEMORY: u32 = 5_000;
 /// Events before the mean is believed: a mean of 200 ratios, each of the order of 1 nat, is good to .1 nats.
 const PROOF: u32 = 200;
-/// No single event may count for more, in nats: a gain must be a habit.
-const CLIP: f64 = 5.0;
+/// No single event may gain more, in nats: a gain must be a habit.
+const GAIN_MAX: f64 = 5.0;
+/// No single event may lose more. A law too sure of itself loses much at a few events, and must not be believed: so
+/// losses weigh more than gains; but a drift that wrongs every law once must not silence a context for good.
+const LOSS_MAX: f64 = 20.0;
 
 #[cfg(test)]
 mod tests {

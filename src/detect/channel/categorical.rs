@@ -1,17 +1,19 @@
-//! A value seldom seen: among all events lately, and together with the event's other values.
+//! A value that does not belong to its context: this user's country, this service's operation.
 //!
-//! The plain score is -ln p(v) under decayed counts with half a count added to each value held and to one not yet
-//! seen (Krichevsky & Trofimov, "The performance of universal encoding", IEEE Trans. Inf. Theory 1981). Beside it
-//! stands -ln p(v | c) for each context c, another category or a key, shrunk towards p(v) as if that had been seen
-//! [`SHRINKAGE`] times: so a value and a context that are both common, but never came together, are found. The
-//! larger of the two is the score, in nats. A context joins only where it has proved to predict the field, since
-//! combinations of unrelated fields are all rare and none of them strange.
+//! How rare a value is in itself, alone and together with the others, is the joint channel's to say; here it is held
+//! against its habit. The score is ln p(v) - ln p(v | c), the pointwise mutual information with its sign turned (Church &
+//! Hanks, "Word association norms, mutual information, and lexicography", 1990), under decayed counts with half a count
+//! added to each value held and to one not yet seen (Krichevsky & Trofimov, "The performance of universal encoding", IEEE
+//! Trans. Inf. Theory 1981), p(v | c) shrunk towards p(v) as if that had been seen [`SHRINKAGE`] times: so a context hardly
+//! known says nothing, and a new key is not strange. [`MARGIN`] nats are taken off: what remains takes a habit of some
+//! hundred events to break. The context c, another category or a key, is the one that has proved to predict the
+//! field best; asking all and taking the largest would let the worst speak.
 //!
 //! It must never hold more pairs of fields or values than its limits, nor call a new key strange.
 
 use std::sync::Arc;
 
-use super::{Channel, Held};
+use super::{Channel, Held, Unit};
 use crate::detect::gain::Gain;
 use crate::detect::lru::{self, Lru};
 use crate::flow::{Evidence, Point, Reason, Sample, Schema, Traced};
@@ -43,24 +45,24 @@ impl Categorical {
         Self { fields, keys, pairs, decay, clock: 0 }
     }
 
-    /// The score of a field's value and, if it comes from a context, the pair that gives it.
-    fn judge(&self, at: usize) -> Option<(f64, Option<&Pair>)> {
+    /// The score of a field's value and the pair that gives it; nothing while no context has proved itself.
+    fn judge(&self, at: usize) -> Option<(f64, &Pair)> {
         let plain = self.fields.get(at)?.share?;
-        let mut best = (-plain.ln(), None);
-        for pair in &self.pairs {
-            if let Some(share) = pair.share_of(at)
-                && -share.ln() > best.0
-            {
-                best = (-share.ln(), Some(pair));
-            }
-        }
-        Some(best)
+        let proven = self.pairs.iter().filter_map(|pair| Some((pair, pair.proven(at)?)));
+        let (pair, share) = proven
+            .reduce(|best, other| if other.1.gain.rank() > best.1.gain.rank() { other } else { best })?;
+        let score = pair.hash.map_or(0.0, |_| ((plain / share.given).ln() - MARGIN).max(0.0));
+        Some((score, pair))
     }
 }
 
 impl Channel for Categorical {
     fn name(&self) -> &'static str {
         "categorical"
+    }
+
+    fn unit(&self) -> Unit {
+        Unit::Evidence
     }
 
     fn score(&mut self, point: &Traced<Point>, scores: &mut Vec<Option<f64>>) {
@@ -108,24 +110,19 @@ impl Channel for Categorical {
         let sample = &point.value.sample;
         let (Some(known), Some((_, pair))) = (self.fields.get(field), self.judge(field)) else { return };
         let Some(value) = category_of(sample, field) else { return };
-        let mut reason = Reason {
+        let Some((context, events)) = self.named(pair, field, sample) else { return };
+        let seen = match pair.joint.get(pair.hash.unwrap_or_default()).map_or(0, |count| count.seen) {
+            0 => "never".to_owned(),
+            1 => "once".to_owned(),
+            seen => format!("{} times", grouped(seen)),
+        };
+        evidence.reasons.push(Reason {
             channel: self.name(),
             field: known.name.clone(),
             value: value.to_owned(),
-            expected: known.history(self.clock),
-            context: None,
-        };
-        let named = pair.and_then(|pair| Some((pair, self.named(pair, field, sample)?)));
-        if let Some((pair, (context, events))) = named {
-            let seen = match pair.joint.get(pair.hash.unwrap_or_default()).map_or(0, |count| count.seen) {
-                0 => "never".to_owned(),
-                1 => "once".to_owned(),
-                seen => format!("{} times", grouped(seen)),
-            };
-            reason.expected = format!("{seen} with {context} ({} events)", grouped(events));
-            reason.context = Some(context);
-        }
-        evidence.reasons.push(reason);
+            expected: format!("{seen} with {context} ({} events)", grouped(events)),
+            context: Some(context),
+        });
     }
 
     fn held(&self) -> Held {
@@ -170,6 +167,8 @@ const ENOUGH: u64 = 32;
 /// Gain in nats above which a context joins: clearly positive, and small, as a field with one common value has
 /// little entropy to explain.
 const JOINS: f64 = 0.1;
+/// Nats that a context must add before it is news: below that, one event in fifty has something of the kind.
+const MARGIN: f64 = 4.0;
 /// Pairs of fields tried at first, and for how many events, and how many stay.
 const PAIRS_TRIED: usize = 128;
 const TRIAL: u64 = 500;
@@ -255,20 +254,6 @@ impl Field {
         if let Some(hash) = self.hash {
             self.values.entry(hash, Count::default).add(clock, decay);
             self.all.add(clock, decay);
-        }
-    }
-
-    fn history(&self, clock: u64) -> String {
-        let events = grouped(self.all.seen);
-        match self.count.seen {
-            0 => format!("never seen in {events} events"),
-            1 => format!("seen once in {events} events"),
-            // Seen often, but not lately.
-            seen if self.mass < 0.5 => {
-                let ago = grouped(clock - self.count.at);
-                format!("seen {} times in {events} events, last {ago} events ago", grouped(seen))
-            }
-            seen => format!("seen {} times in {events} events", grouped(seen)),
         }
     }
 }
@@ -375,15 +360,14 @@ impl Pair {
         }
     }
 
-    /// p(value of this field | the other's), if the pair is about this field and has proved itself.
-    fn share_of(&self, field: usize) -> Option<f64> {
-        self.hash?;
+    /// What the other field says of this one, if the pair is about it and has proved itself.
+    fn proven(&self, field: usize) -> Option<&Share> {
         let share = match self.other {
             _ if self.field == field => &self.shares[0],
             Other::Field(at) if at == field => &self.shares[1],
             _ => return None,
         };
-        share.gain.above(JOINS).then_some(share.given)
+        share.gain.above(JOINS).then_some(share)
     }
 
     fn rank(&self) -> f64 {

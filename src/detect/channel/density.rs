@@ -54,9 +54,14 @@ impl Channel for Density {
     }
 
     fn learn(&mut self, point: &Traced<Point>) {
+        self.learn_fields(point, &vec![true; self.fields.len()]);
+    }
+
+    fn learn_fields(&mut self, point: &Traced<Point>, admitted: &[bool]) {
         let Point { sample, embeddings } = &point.value;
-        for ((window, text), embedding) in self.windows.iter_mut().zip(&sample.texts).zip(embeddings) {
-            if let (Some(text), Some(embedding)) = (text, embedding) {
+        let texts = sample.texts.iter().zip(embeddings);
+        for ((window, (text, embedding)), admitted) in self.windows.iter_mut().zip(texts).zip(admitted) {
+            if let (Some(text), Some(embedding), true) = (text, embedding, admitted) {
                 window.learn(embedding, text, point.origin.offset);
             }
         }

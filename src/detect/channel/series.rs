@@ -19,7 +19,7 @@
 use std::sync::Arc;
 
 use super::numeric::{exactly, written};
-use super::{Channel, Held, on_grid};
+use super::{Channel, Held, Unit, on_grid};
 use crate::detect::lru::{self, Lru};
 use crate::flow::{Evidence, Point, Reason, Sample, Schema, Traced};
 
@@ -97,6 +97,10 @@ impl Series {
 impl Channel for Series {
     fn name(&self) -> &'static str {
         "series"
+    }
+
+    fn unit(&self) -> Unit {
+        Unit::Budget
     }
 
     fn score(&mut self, point: &Traced<Point>, scores: &mut Vec<Option<f64>>) {

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use super::{Channel, excerpt, on_grid};
+use super::{Channel, Unit, excerpt, on_grid};
 use crate::detect::Settings;
 use crate::flow::{Evidence, Point, Reason, Schema, Traced};
 
@@ -75,6 +75,10 @@ impl Channel for Text {
         self.fields.iter().map(|field| Arc::clone(&field.pointer)).collect()
     }
 
+    fn unit(&self) -> Unit {
+        Unit::Nats
+    }
+
     fn score(&mut self, point: &Traced<Point>, scores: &mut Vec<Option<f64>>) {
         let Self { extractor, fields } = self;
         for (at, field) in fields.iter_mut().enumerate() {
@@ -85,6 +89,10 @@ impl Channel for Text {
 
     fn learn(&mut self, _: &Traced<Point>) {
         self.fields.iter_mut().for_each(|field| field.pass(true));
+    }
+
+    fn learn_fields(&mut self, _: &Traced<Point>, admitted: &[bool]) {
+        self.fields.iter_mut().zip(admitted).for_each(|(field, admitted)| field.pass(*admitted));
     }
 
     fn skip(&mut self) {

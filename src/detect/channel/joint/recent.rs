@@ -2,8 +2,8 @@
 //!
 //! An anomaly that is learned makes a cell of its own, and the next one falls into it. The detector's guard holds
 //! back what all channels together find strange; this one holds back what the forest does, which others may drown.
-//! (Measured over card payments and connections, alone and beside the other channels: average precision .75 against
-//! .72 on average, and never below .67 against .62.) Its limit is a quantile of all scores, so a fixed share is kept out
+//! (Measured beside the other channels: card transactions .25 without it, .34 with; card purchases .87 and .82,
+//! where 4 % of events are fraud and the guard keeps 2 % out.) Its limit is a quantile of all scores, so a fixed share is kept out
 //! and what keeps coming gets in.
 
 /// The last scores, and their quantile.
