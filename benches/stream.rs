@@ -186,7 +186,7 @@ fn run(settings: &pipeline::Settings, records: &[Record]) -> u64 {
                 Effect::Publish { ticket, .. } | Effect::Reject { ticket, .. } => {
                     answers.push(Action::Published(ticket));
                 }
-                Effect::Commit(_) | Effect::Settled { .. } | Effect::Stopped => {}
+                Effect::Commit(_) | Effect::Settled { .. } | Effect::Judged { .. } | Effect::Stopped => {}
             }
         }
         for answer in answers {

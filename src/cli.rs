@@ -1,7 +1,9 @@
 //! The command line: verbs, flags, exit codes.
 //!
-//! Exit codes are those of sysexits(3): 64 usage, 69 something needed is not there, 70 a fault of our own, 78
-//! configuration.
+//! Exit codes are those of sysexits(3): 64 usage, 65 records that are not what they were said to be, 69 something needed
+//! is not there, 70 a fault of our own, 78 configuration.
+
+mod backtest;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,6 +16,7 @@ use crate::{daemon, demo};
 mod infer;
 
 const USAGE: u8 = 64;
+const DATA: u8 = 65;
 const UNAVAILABLE: u8 = 69;
 const SOFTWARE: u8 = 70;
 const CONFIG: u8 = 78;
@@ -31,6 +34,9 @@ enum Verb {
     /// Watch a stream and write alerts until told to stop.
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
+    /// Run the pipeline over records of the past, and say how well it does.
+    #[command(after_help = backtest::EXAMPLES)]
+    Backtest(backtest::Backtest),
     /// Show the main job: a broker in this process, a stream with planted anomalies, and what was found of them.
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(Demo),
@@ -127,6 +133,7 @@ pub fn main() -> ExitCode {
     };
     match line.verb {
         Verb::Run(run) => run_daemon(&run),
+        Verb::Backtest(options) => backtest::run(&options),
         Verb::Demo(demo) => run_demo(&demo),
         Verb::Validate(settings) => validate(&settings),
         Verb::Defaults => {

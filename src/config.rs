@@ -11,6 +11,7 @@ mod units;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use crate::detect::Selection;
 use crate::embed::{onnx, worker};
 use crate::{pipeline, sink, source};
 
@@ -105,5 +106,21 @@ impl Config {
     pub fn load(file: Option<&Path>, sets: &[Set]) -> Result<Self, ConfigError> {
         let raw = load::raw(DEFAULTS, file, sets).map_err(ConfigError)?;
         resolve::resolve(&raw).map_err(ConfigError)
+    }
+
+    /// The same, but for a field that is never read; a bare name is a field at the top.
+    #[must_use]
+    pub fn ignoring(mut self, field: &str) -> Self {
+        self.pipeline.render.ignore.push(resolve::pointer(field));
+        self.digest = resolve::digest(&self.pipeline);
+        self
+    }
+
+    /// The same, but for the channels that are asked.
+    #[must_use]
+    pub fn asking(mut self, channels: Selection) -> Self {
+        self.pipeline.detect.channels = channels;
+        self.digest = resolve::digest(&self.pipeline);
+        self
     }
 }

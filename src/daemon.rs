@@ -13,7 +13,7 @@
 //! One thread for the source, one for each shard, one for the sink, one for the service. Every arrow is a bounded
 //! queue: when a stage is slow the one before it waits, and in the end the consumer stops fetching.
 
-mod embedding;
+pub(crate) mod embedding;
 mod service;
 mod shard;
 

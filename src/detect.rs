@@ -21,6 +21,7 @@ mod channel;
 mod fuse;
 mod gain;
 mod lru;
+mod selection;
 mod surprise;
 mod threshold;
 mod window;
@@ -29,6 +30,8 @@ use admission::{Admission, Guard, Leading};
 use channel::Channel;
 use fuse::Fusion;
 use threshold::Threshold;
+
+pub use selection::Selection;
 
 /// How many alerts the operator wants.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,6 +70,8 @@ pub struct Settings {
     pub keys_max: usize,
     /// How many alerts the operator wants.
     pub budget: Budget,
+    /// The channels that are asked.
+    pub channels: Selection,
 }
 
 /// How much a detector holds and where it stands, for metrics.
@@ -280,5 +285,8 @@ fn channels(settings: &Settings, schema: &Schema) -> Vec<Box<dyn Channel>> {
         )),
         Box::new(channel::series::Series::new(settings.keys_max, schema)),
     ];
-    all.into_iter().filter(|channel| !channel.fields().is_empty()).collect()
+    let asked = |channel: &Box<dyn Channel>| {
+        settings.channels.includes(channel.name()) && !channel.fields().is_empty()
+    };
+    all.into_iter().filter(asked).collect()
 }

@@ -33,6 +33,7 @@ pub mod sink;
 pub mod source;
 
 // The top: what puts the parts together.
+pub mod backtest;
 pub mod cli;
 pub mod config;
 pub mod daemon;

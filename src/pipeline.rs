@@ -8,7 +8,7 @@ mod lane;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::flow::{Alert, Embedding, Fault, Lane, Record, Rejection, Schema, Traced};
+use crate::flow::{Alert, Embedding, Fault, Lane, Record, Rejection, Schema, Traced, Verdict};
 use crate::{alert, decode, detect, render};
 use lane::{LaneState, Output};
 
@@ -31,6 +31,8 @@ pub struct Settings {
     pub bytes_max: usize,
     /// Records before a commit from which a lane's state is rebuilt after a restart.
     pub replay_events: u64,
+    /// Whether every verdict is told ([`Effect::Judged`]), not only the alerts: a backtest wants that.
+    pub trace: bool,
 }
 
 /// Which of a lane's alerts or rejections was acknowledged.
@@ -147,6 +149,13 @@ pub enum Effect {
         lane: Lane,
         /// Its schema.
         schema: Arc<Schema>,
+    },
+    /// An event was judged; only with [`Settings::trace`], in the order of the lane, before the alerts it raises.
+    Judged {
+        /// The verdict, and where its event came from; the time is the event's own where it has one.
+        verdict: Box<Traced<Verdict>>,
+        /// Whether it opened an incident.
+        opened: bool,
     },
     /// All that was taken in is done; comes once, after `Stop`.
     Stopped,

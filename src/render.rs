@@ -48,6 +48,8 @@ pub struct Field {
 pub struct Settings {
     /// Named fields; when empty, fields are inferred.
     pub fields: Vec<Field>,
+    /// Pointers of fields that are never read, nor what is nested in them; they are stronger than `fields`.
+    pub ignore: Vec<String>,
     /// Events that inference looks at before the first verdict.
     pub infer_events: usize,
     /// Longest text, category or key that is read, in bytes; the rest is cut at a character boundary.
@@ -144,7 +146,21 @@ pub fn schema(settings: &Settings, first: &[Event]) -> Schema {
         let findings = findings(settings, first);
         return listed(findings.iter().map(|finding| (finding.pointer.as_str(), finding.kind)));
     }
-    listed(settings.fields.iter().map(|field| (field.pointer.as_str(), field.kind)))
+    let named = settings.fields.iter().map(|field| (field.pointer.as_str(), field.kind));
+    listed(named.filter(|(pointer, _)| !is_ignored(settings, pointer)))
+}
+
+/// Takes the fields out of an event that are never read. To be called before anything looks at the event: what a field
+/// is taken for may depend on which others there are.
+pub fn forget(settings: &Settings, event: &mut Event) {
+    if !settings.ignore.is_empty() {
+        event.fields.retain(|(pointer, _)| !is_ignored(settings, pointer));
+    }
+}
+
+fn is_ignored(settings: &Settings, pointer: &str) -> bool {
+    let inside = |rest: &str| rest.is_empty() || rest.starts_with('/');
+    settings.ignore.iter().any(|ignored| pointer.strip_prefix(ignored.as_str()).is_some_and(inside))
 }
 
 /// What the first events of a lane show of each field, whatever the settings name.
@@ -181,7 +197,7 @@ mod tests {
     fn settings(fields: &[(&str, Kind)]) -> Settings {
         let fields =
             fields.iter().map(|(pointer, kind)| Field { pointer: (*pointer).to_owned(), kind: *kind });
-        Settings { fields: fields.collect(), infer_events: 100, text_max: 8 }
+        Settings { fields: fields.collect(), ignore: Vec::new(), infer_events: 100, text_max: 8 }
     }
 
     fn render(fields: &[(&str, Kind)], event: &[(&str, Value)]) -> Sample {
@@ -270,6 +286,20 @@ mod tests {
         assert_eq!(read(text("yesterday")), (None, 1));
         assert_eq!(read(Value::Bool(true)), (None, 1));
         assert_eq!(read(Value::Null), (None, 0));
+    }
+
+    #[test]
+    fn what_is_ignored_is_read_neither_by_name_nor_from_an_event() {
+        let named = [("/a", Kind::Number), ("/label", Kind::Number), ("/label/deep", Kind::Text)];
+        let settings = Settings { ignore: vec!["/label".to_owned()], ..settings(&named) };
+        let read = schema(&settings, &[]);
+        assert_eq!((read.numbers, read.texts.len()), (vec!["/a".into()], 0));
+        let names = ["/a", "/label", "/label/deep", "/labels", "/deep/label"];
+        let fields = names.iter().map(|name| ((*name).to_owned(), Value::Bool(true)));
+        let mut event = Event { fields: fields.collect() };
+        forget(&settings, &mut event);
+        let left: Vec<&str> = event.fields.iter().map(|(pointer, _)| pointer.as_str()).collect();
+        assert_eq!(left, ["/a", "/labels", "/deep/label"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["source", "embed", "sink", "admin"],
     &["config"],
     &["daemon"],
-    &["demo"],
+    &["backtest", "demo"],
     &["cli"],
 ];
 
@@ -44,6 +44,8 @@ const OWNED: &[(&str, &[&str])] = &[
     ("axum::", &["src/admin"]),
     ("figment::", &["src/config"]),
     ("clap::", &["src/cli"]),
+    ("arrow_array::", &["src/backtest/rows"]),
+    ("arrow_ipc::", &["src/backtest/rows"]),
 ];
 
 const FILE_LINES_MAX: usize = 500;

@@ -40,7 +40,8 @@ fn renderer() -> Renderer {
         ("/time", Kind::Time),
     ];
     let fields = kinds.map(|(pointer, kind)| Field { pointer: pointer.to_owned(), kind });
-    let settings = render::Settings { fields: fields.to_vec(), infer_events: 100, text_max: 64 };
+    let settings =
+        render::Settings { fields: fields.to_vec(), ignore: Vec::new(), infer_events: 100, text_max: 64 };
     Renderer::new(&settings, Arc::new(render::schema(&settings, &[])))
 }
 
@@ -241,7 +242,8 @@ fn twenty_thousand_mutated_payloads_make_samples_or_rejections() {
     }
     assert!(events.len() > 5_000 && rejected > 5_000, "{} events, {rejected} rejected", events.len());
     for some in events.chunks(500) {
-        let settings = render::Settings { fields: Vec::new(), infer_events: 500, text_max: 64 };
+        let settings =
+            render::Settings { fields: Vec::new(), ignore: Vec::new(), infer_events: 500, text_max: 64 };
         let renderer = Renderer::new(&settings, Arc::new(render::schema(&settings, some)));
         for event in some {
             check(event, &renderer.render(event));

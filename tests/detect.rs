@@ -17,6 +17,7 @@ const SETTINGS: Settings = Settings {
     fusion_power: 3.0,
     keys_max: 1_000,
     budget: Budget::Events(1_000.0),
+    channels: outlierd::detect::Selection::ALL,
 };
 
 struct Draws(u64);

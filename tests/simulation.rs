@@ -32,7 +32,12 @@ fn settings(dice: &mut Dice) -> Settings {
             depth_max: 8,
             fields_max: 50,
         },
-        render: render::Settings { fields: Vec::new(), infer_events: 30, text_max: 1_000 },
+        render: render::Settings {
+            fields: Vec::new(),
+            ignore: Vec::new(),
+            infer_events: 30,
+            text_max: 1_000,
+        },
         detect: detect::Settings {
             window_events: 150,
             window_texts: 60,
@@ -44,6 +49,7 @@ fn settings(dice: &mut Dice) -> Settings {
             fusion_power: 3.0,
             keys_max: 10,
             budget: detect::Budget::Events(40.0),
+            channels: detect::Selection::ALL,
         },
         alert: alert::Settings {
             similarity: 0.8,
@@ -56,6 +62,7 @@ fn settings(dice: &mut Dice) -> Settings {
         unacknowledged_max: 1 + dice.below(8),
         bytes_max: 1_000_000,
         replay_events: 1_000_000,
+        trace: false,
     }
 }
 
@@ -180,7 +187,7 @@ impl World {
                     let last = self.committed.insert(commit.lane.clone(), commit);
                     assert!(last.is_none_or(|last| last.offset <= offset), "a commit went back");
                 }
-                Effect::Settled { .. } => {}
+                Effect::Settled { .. } | Effect::Judged { .. } => {}
                 Effect::Stopped => self.stopped = true,
             }
         }
@@ -347,7 +354,7 @@ fn a_restart_that_replays_only_a_part_keeps_what_the_fields_are() {
                 Effect::Commit(commit) => {
                     last = last.max(Some((commit.offset, commit.replay_from, commit.schema)));
                 }
-                Effect::Stopped => {}
+                Effect::Judged { .. } | Effect::Stopped => {}
             }
         }
         (schemas, last.unwrap())

@@ -112,7 +112,7 @@ fn within(section: &str, name: &str) -> String {
 }
 
 /// The known name that a misspelt one is nearest to, if any is near.
-fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
+pub(super) fn nearest(name: &str, known: &[&'static str]) -> Option<&'static str> {
     let scored = known.iter().map(|candidate| (strsim::jaro_winkler(name, candidate), *candidate));
     scored.filter(|(likeness, _)| *likeness > 0.8).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }

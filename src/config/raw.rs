@@ -161,6 +161,7 @@ pub(super) struct Decode {
 #[serde(deny_unknown_fields)]
 pub(super) struct Render {
     pub(super) infer_events: usize,
+    pub(super) ignore: Vec<String>,
     pub(super) text_max: Size,
 }
 
@@ -236,6 +237,7 @@ pub(super) struct Detect {
     pub(super) guard: f64,
     pub(super) fusion_power: f64,
     pub(super) keys_max: usize,
+    pub(super) channels: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

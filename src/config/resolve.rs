@@ -7,8 +7,8 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use super::raw::{self, Raw};
-use super::{Config, LogConfig, ModelConfig, SinkConfig, SourceConfig, units};
-use crate::detect::Budget;
+use super::{Config, LogConfig, ModelConfig, SinkConfig, SourceConfig, load, units};
+use crate::detect::{Budget, Selection};
 use crate::embed::pooling::Pooling;
 use crate::embed::{onnx, worker};
 use crate::{alert, batch, decode, detect, pipeline, render, sink, source};
@@ -235,6 +235,7 @@ fn pipeline(raw: &Raw, faults: &mut Faults) -> pipeline::Settings {
         },
         render: render::Settings {
             fields: fields(&raw.field, faults),
+            ignore: render.ignore.iter().map(|name| pointer(name)).collect(),
             infer_events: faults.within("render.infer_events", render.infer_events, 20, 10_000),
             text_max: faults.size("render.text_max", &render.text_max, 16, 1 << 20),
         },
@@ -255,6 +256,7 @@ fn pipeline(raw: &Raw, faults: &mut Faults) -> pipeline::Settings {
         ),
         bytes_max: faults.size("pipeline.bytes_max", &limits.bytes_max, 1 << 20, 1 << 40),
         replay_events: replay_events(raw, faults),
+        trace: false,
     }
 }
 
@@ -268,12 +270,16 @@ fn replay_events(raw: &Raw, faults: &mut Faults) -> u64 {
     faults.within("pipeline.replay_events", events, 0, 1_000_000_000)
 }
 
+/// A bare name is the pointer of a field at the top.
+pub(super) fn pointer(name: &str) -> String {
+    let slash = if name.starts_with('/') { "" } else { "/" };
+    format!("{slash}{name}")
+}
+
 fn fields(raw: &[raw::Field], faults: &mut Faults) -> Vec<render::Field> {
     let mut fields: Vec<render::Field> = Vec::new();
     for field in raw {
-        // A bare name is the pointer of a field at the top.
-        let slash = if field.pointer.starts_with('/') { "" } else { "/" };
-        let pointer = format!("{slash}{}", field.pointer);
+        let pointer = pointer(&field.pointer);
         if fields.iter().any(|other| other.pointer == pointer) {
             faults.say("field.pointer", format!("{pointer:?} is named twice"));
         }
@@ -307,11 +313,32 @@ fn detect(raw: &Raw, faults: &mut Faults) -> detect::Settings {
         fusion_power: faults.within("detect.fusion_power", detect.fusion_power, 1.0, 16.0),
         keys_max: faults.within("detect.keys_max", detect.keys_max, 1, 100_000_000),
         budget,
+        channels: channels(&detect.channels, faults),
     }
 }
 
+fn channels(names: &[String], faults: &mut Faults) -> Selection {
+    let mut channels = Selection::NONE;
+    for name in names {
+        match Selection::only(name) {
+            Some(channel) => channels = channels.and(channel),
+            None => {
+                let hint = load::nearest(name, &Selection::NAMES).map_or_else(
+                    || format!("known are: {}", Selection::NAMES.join(", ")),
+                    |near| format!("did you mean {near:?}?"),
+                );
+                faults.say("detect.channels", format!("{name:?} is no channel; {hint}"));
+            }
+        }
+    }
+    if names.is_empty() {
+        faults.say("detect.channels", format!("is empty; known are: {}", Selection::NAMES.join(", ")));
+    }
+    channels
+}
+
 /// Changes whenever a setting changes that can change a verdict; queue limits cannot.
-fn digest(settings: &pipeline::Settings) -> String {
+pub(super) fn digest(settings: &pipeline::Settings) -> String {
     let pipeline::Settings { decode, render, detect, alert, replay_events, .. } = settings;
     let hash = Sha256::digest(format!("{decode:?} {render:?} {detect:?} {alert:?} {replay_events}"));
     let (first, _) = hash.split_first_chunk::<8>().unwrap_or((&[0; 8], &[]));

@@ -5,7 +5,6 @@ use std::thread;
 use crossbeam_channel::bounded;
 
 use super::Error;
-use super::shard::Embedding;
 use crate::config::{Config, ModelConfig};
 use crate::embed::hashed::Hashed;
 use crate::embed::onnx::Onnx;
@@ -13,16 +12,18 @@ use crate::embed::worker::Worker;
 use crate::embed::{EmbedError, Embedder};
 use crate::sink::Provenance;
 
+pub(crate) use super::shard::Embedding;
+
 /// One way to an embedder for each shard.
-pub(super) struct Embeddings {
-    pub(super) shards: Vec<Embedding>,
+pub(crate) struct Embeddings {
+    pub(crate) shards: Vec<Embedding>,
     pub(super) provider: String,
     embedder: &'static str,
     digest: String,
 }
 
 /// Opens the model and warms it.
-pub(super) fn open(config: &Config) -> Result<Embeddings, Error> {
+pub(crate) fn open(config: &Config) -> Result<Embeddings, Error> {
     let shards = match config.shards {
         0 => thread::available_parallelism().map_or(1, std::num::NonZero::get),
         shards => shards,
@@ -58,7 +59,7 @@ pub(super) fn open(config: &Config) -> Result<Embeddings, Error> {
 
 impl Embeddings {
     /// What each alert says about the daemon that raised it.
-    pub(super) fn provenance(&self, config: &Config) -> Provenance {
+    pub(crate) fn provenance(&self, config: &Config) -> Provenance {
         Provenance {
             service: config.service.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -25,7 +25,7 @@ const EXPORT: Duration = Duration::from_millis(500);
 const SAY: Duration = Duration::from_secs(10);
 
 /// How a shard gets its texts embedded.
-pub(super) enum Embedding {
+pub(crate) enum Embedding {
     /// A function call: for an embedder as fast as one.
     Inline(Box<dyn Embedder>),
     /// The worker that all shards share, and the queue of its answers to this shard.
@@ -185,7 +185,7 @@ impl Running {
                 );
                 Ok(())
             }
-            Effect::Stopped => Ok(()),
+            Effect::Judged { .. } | Effect::Stopped => Ok(()),
         }
     }
 

@@ -269,7 +269,10 @@ impl LaneState {
 
     fn take_in(&mut self, record: Traced<Arc<Record>>, output: &mut Output) {
         let event = match decode::decode(&self.settings.decode, &record.value) {
-            Ok(Decoded::Event(event)) => event,
+            Ok(Decoded::Event(mut event)) => {
+                render::forget(&self.settings.render, &mut event);
+                event
+            }
             Ok(Decoded::Tombstone) => {
                 output.counts.tombstones += 1;
                 self.offsets.release(record.origin.offset);
@@ -370,6 +373,9 @@ impl LaneState {
         let schema = running.renderer.schema();
         let outcome = running.incidents.take(&judged, &point.value, &record, schema);
         running.detector.settle(time, outcome.opened);
+        if self.settings.trace {
+            output.effects.push(Effect::Judged { verdict: Box::new(judged), opened: outcome.opened });
+        }
         if offset < self.live_from {
             output.counts.replayed += 1;
             return;

@@ -19,8 +19,11 @@ use crate::flow::{Lane, Time};
 use crate::pipeline::{Action, Commit};
 
 mod input;
+mod whole;
 
 use input::{Input, Piece};
+
+pub use whole::Whole;
 
 /// What to read.
 #[derive(Clone, Debug)]

@@ -122,6 +122,7 @@ mod tests {
             fusion_power: 3.0,
             keys_max: 10,
             budget: Budget::Events(1000.0),
+            channels: crate::detect::Selection::ALL,
         };
         let texts = vec![Arc::from("/a"), Arc::from("/b")];
         Density::new(&settings, &Schema { texts, ..Schema::default() })

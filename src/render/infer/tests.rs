@@ -70,7 +70,7 @@ fn kind_named(count: u64, pointer: &str, typed: bool, make: Make) -> Kind {
             Event { fields }
         })
         .collect();
-    let settings = Settings { fields: Vec::new(), infer_events: 5_000, text_max: 1_000 };
+    let settings = Settings { fields: Vec::new(), ignore: Vec::new(), infer_events: 5_000, text_max: 1_000 };
     let schema = schema(&settings, &events);
     assert!(schema.texts.iter().any(|text| &**text == "/line"), "{schema:?}");
     assert!(!typed || schema.numbers.iter().any(|number| &**number == "/took"), "{schema:?}");
@@ -255,7 +255,7 @@ fn a_schema_is_bounded_and_keeps_the_fields_most_events_have() {
             Event { fields: fields.collect() }
         })
         .collect();
-    let settings = Settings { fields: Vec::new(), infer_events: 100, text_max: 100 };
+    let settings = Settings { fields: Vec::new(), ignore: Vec::new(), infer_events: 100, text_max: 100 };
     let numbers = schema(&settings, &events).numbers;
     assert_eq!(numbers.len(), 128);
     assert!((0..300).step_by(3).all(|name| numbers.iter().any(|n| **n == *format!("/n/{name}"))));
@@ -263,7 +263,7 @@ fn a_schema_is_bounded_and_keeps_the_fields_most_events_have() {
 
 #[test]
 fn no_events_or_one_do_no_harm() {
-    let settings = Settings { fields: Vec::new(), infer_events: 0, text_max: 100 };
+    let settings = Settings { fields: Vec::new(), ignore: Vec::new(), infer_events: 0, text_max: 100 };
     assert_eq!(schema(&settings, &[]), Schema::default());
     let one =
         Event { fields: vec![("/m".to_owned(), text("disk is full")), ("/n".to_owned(), Value::Integer(1))] };

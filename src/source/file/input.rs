@@ -31,6 +31,8 @@ pub(super) enum Piece {
 /// One file.
 pub(super) struct Input {
     path: PathBuf,
+    /// Open already.
+    given: Option<File>,
     follow: bool,
     lines: Lines,
     stream: Option<Stream>,
@@ -59,7 +61,22 @@ impl Read for Counted {
 impl Input {
     /// Opens nothing yet.
     pub(super) fn new(path: PathBuf, follow: bool, line_max: usize) -> Self {
-        Self { path, follow, lines: Lines::new(line_max), stream: None, buffer: vec![0; PIECE] }
+        let lines = Lines::new(line_max);
+        Self { path, given: None, follow, lines, stream: None, buffer: vec![0; PIECE] }
+    }
+
+    /// What is open already, read once; `path` is what messages call it.
+    pub(super) fn opened(file: File, path: PathBuf, line_max: usize) -> Self {
+        Self { given: Some(file), ..Self::new(path, false, line_max) }
+    }
+
+    /// Bytes taken from the file so far, compressed ones where it is compressed.
+    pub(super) fn position(&self) -> u64 {
+        match &self.stream {
+            Some(Stream::Plain(file)) => file.count,
+            Some(Stream::Gzip(decoder)) => decoder.get_ref().get_ref().count,
+            None => 0,
+        }
     }
 
     /// The number of the next line.
@@ -123,7 +140,7 @@ impl Input {
 
     /// Whether there is a file to read. A followed file may come later.
     fn open(&mut self) -> Result<bool, SourceError> {
-        let mut file = match File::open(&self.path) {
+        let mut file = match self.given.take().map_or_else(|| File::open(&self.path), Ok) {
             Ok(file) => file,
             Err(error) if self.follow && error.kind() == ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(SourceError::Open { path: self.path.clone(), error }),

@@ -16,6 +16,7 @@ fn channel(half_life_events: f64) -> Text {
         fusion_power: 3.0,
         keys_max: 10,
         budget: Budget::Events(1_000.0),
+        channels: crate::detect::Selection::ALL,
     };
     Text::new(&settings, &Schema { texts: vec![Arc::from("/message")], ..Schema::default() })
 }

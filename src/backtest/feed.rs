@@ -1,0 +1,42 @@
+//! What a backtest reads: files, standard input, or partitions of a topic between two offsets.
+
+use crate::flow::{Lane, Record, Traced};
+use crate::source::SourceError;
+use crate::source::file::Whole;
+
+/// One lane's records, pulled.
+pub(super) enum Feed {
+    File(Box<Whole>),
+}
+
+impl Feed {
+    pub(super) fn lane(&self) -> &Lane {
+        match self {
+            Self::File(file) => file.lane(),
+        }
+    }
+
+    /// The first offset that it may give.
+    pub(super) fn first(&self) -> i64 {
+        match self {
+            Self::File(_) => 0,
+        }
+    }
+
+    /// Appends the next records; false when there will be no more.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn read(&mut self, records: &mut Vec<Traced<Record>>) -> Result<bool, SourceError> {
+        match self {
+            Self::File(file) => file.read(records),
+        }
+    }
+
+    /// How much was read, 0 to 1, where that is known.
+    pub(super) fn share(&self) -> Option<f64> {
+        match self {
+            Self::File(file) => file.share(),
+        }
+    }
+}
