@@ -9,6 +9,7 @@
 //! daemon alerts on. A label is read beside it, only to grade: its field is taken out of every event before anything looks
 //! at it.
 
+mod ablation;
 mod drive;
 mod feed;
 mod grade;
@@ -29,6 +30,7 @@ use crate::daemon::embedding::{self, Embedding};
 use crate::flow::{Alert, Traced, Verdict};
 use crate::sink::{Provenance, wire};
 use crate::source::file::Whole;
+use crate::source::kafka::range::{self, Bounds};
 use crate::{daemon, source};
 use drive::{Drive, Reading, now};
 use feed::Feed;
@@ -36,6 +38,7 @@ use progress::Progress;
 use report::Grading;
 use rows::Rows;
 
+pub use ablation::{Ablation, Cell, Stream, ablate};
 pub use label::Labels;
 pub use report::{Channel, Fields, Report, Seconds, Windows};
 
@@ -47,6 +50,8 @@ const BATCH: usize = 512;
 pub struct Settings {
     /// Files, plain or gzip; `-` is standard input. A name given twice counts once.
     pub inputs: Vec<String>,
+    /// A topic instead of files.
+    pub topic: Option<Bounds>,
     /// Where labels stand; none: nothing is graded.
     pub labels: Option<Labels>,
     /// First part of each input (of each series where labels are windows) that is not graded; 0 up to, not including, 1.
@@ -65,6 +70,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             inputs: Vec::new(),
+            topic: None,
             labels: None,
             skip: 0.0,
             windows: None,
@@ -108,11 +114,19 @@ pub fn configure(
     sets: &[crate::config::Set],
     settings: &Settings,
 ) -> Result<Config, ConfigError> {
-    let quoted: Vec<String> = settings.inputs.iter().map(|path| format!("{path:?}")).collect();
+    let quoted = |names: &[String]| {
+        let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+        format!("[{}]", quoted.join(","))
+    };
+    let from = match &settings.topic {
+        Some(bounds) => {
+            [("kind", "kafka".to_owned()), ("topics", quoted(std::slice::from_ref(&bounds.topic)))]
+        }
+        None => [("kind", "file".to_owned()), ("paths", quoted(&settings.inputs))],
+    };
     let mut all = sets.to_vec();
+    all.extend(from.map(|(key, value)| (format!("source.{key}"), value)));
     all.extend([
-        ("source.kind".to_owned(), "file".to_owned()),
-        ("source.paths".to_owned(), format!("[{}]", quoted.join(","))),
         ("source.follow".to_owned(), "false".to_owned()),
         ("sink.kind".to_owned(), "stdout".to_owned()),
         ("admin.listen".to_owned(), String::new()),
@@ -175,6 +189,9 @@ fn pass(
 
 /// Every input, opened: a name that is wrong is known before the first is read.
 fn feeds(config: &Config, settings: &Settings) -> Result<Vec<Feed>, Error> {
+    if let (Some(bounds), SourceConfig::Kafka(kafka)) = (&settings.topic, &config.source) {
+        return Ok(range::open(kafka, bounds)?.into_iter().map(Feed::Topic).collect());
+    }
     let line_max = match &config.source {
         SourceConfig::File(file) => file.line_max,
         _ => source::file::Settings::default().line_max,

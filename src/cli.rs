@@ -36,7 +36,7 @@ enum Verb {
     Run(Run),
     /// Run the pipeline over records of the past, and say how well it does.
     #[command(after_help = backtest::EXAMPLES)]
-    Backtest(backtest::Backtest),
+    Backtest(Box<backtest::Backtest>),
     /// Show the main job: a broker in this process, a stream with planted anomalies, and what was found of them.
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(Demo),

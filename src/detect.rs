@@ -285,8 +285,7 @@ fn channels(settings: &Settings, schema: &Schema) -> Vec<Box<dyn Channel>> {
         )),
         Box::new(channel::series::Series::new(settings.keys_max, schema)),
     ];
-    let asked = |channel: &Box<dyn Channel>| {
-        settings.channels.includes(channel.name()) && !channel.fields().is_empty()
-    };
-    all.into_iter().filter(asked).collect()
+    let mut asked = Vec::from(all);
+    asked.retain(|channel| settings.channels.includes(channel.name()) && !channel.fields().is_empty());
+    asked
 }

@@ -35,6 +35,9 @@ pub enum SourceError {
     /// Topics do not exist.
     #[error("missing topic: {}; create it, or correct [source] topics", .0.join(", "))]
     MissingTopic(Vec<String>),
+    /// The broker does not answer.
+    #[error("no answer from {0}; is it running, and is [kafka] brokers right?")]
+    Unreachable(String),
     /// The broker does not let us in.
     #[error("refused by the broker: {0}; check credentials and ACLs")]
     Refused(String),

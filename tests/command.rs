@@ -14,16 +14,16 @@ use crate::broker::{Broker, part};
 use crate::client::{self, Daemon};
 
 /// A folder for one test's files, gone with it.
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let path = std::env::temp_dir().join(client::unique("outlierd-test"));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
-    fn file(&self, name: &str, contents: &[u8]) -> String {
+    pub(crate) fn file(&self, name: &str, contents: &[u8]) -> String {
         let path = self.0.join(name);
         fs::write(&path, contents).unwrap();
         path.to_string_lossy().into_owned()
@@ -36,16 +36,16 @@ impl Drop for Folder {
     }
 }
 
-fn outlierd(arguments: &[&str]) -> Output {
+pub(crate) fn outlierd(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_outlierd")).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Runs it, expects that exit code, returns what it said on standard error.
-fn refused(code: i32, arguments: &[&str]) -> String {
+pub(crate) fn refused(code: i32, arguments: &[&str]) -> String {
     let output = outlierd(arguments);
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");

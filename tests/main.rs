@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "what a failed test saw")]
 
 mod architecture;
+mod backtest;
 mod bad_input;
 mod broker;
 mod client;

@@ -18,6 +18,7 @@ use crate::decode::{self, Decoded};
 use crate::embed::worker::Answer;
 use crate::flow::{Lane, Record, Schema, Traced, Value};
 use crate::pipeline::{Action, Effect, EmbedRequest, Pipeline, Settings};
+use crate::render;
 
 /// How long to wait for the embedding worker before looking whether it has broken down.
 const LOOK: Duration = Duration::from_millis(100);
@@ -45,6 +46,7 @@ pub(super) struct Reading {
 /// What one pass over the inputs gathers.
 pub(super) struct Drive<'a> {
     decode: decode::Settings,
+    render: render::Settings,
     embedding: &'a mut Embedding,
     reading: &'a Reading,
     sinks: Sinks,
@@ -72,6 +74,7 @@ impl<'a> Drive<'a> {
     ) -> Self {
         Self {
             decode: settings.decode,
+            render: settings.render.clone(),
             embedding,
             reading,
             sinks,
@@ -95,6 +98,9 @@ impl<'a> Drive<'a> {
     pub(super) fn lane(&mut self, feed: &mut Feed, batch: usize) -> Result<(), Error> {
         let lane = feed.lane().clone();
         let live_from = feed.first();
+        if !self.render.fields.is_empty() {
+            self.schemas.insert(lane.clone(), Arc::new(render::schema(&self.render, &[])));
+        }
         self.apply(Action::Assigned { lane: lane.clone(), generation: GENERATION, live_from, schema: None })?;
         let mut records = Vec::new();
         loop {
@@ -108,7 +114,7 @@ impl<'a> Drive<'a> {
                 if batch.is_empty() {
                     break;
                 }
-                self.learn_labels(&batch)?;
+                self.learn_labels(feed, &batch)?;
                 let action = Action::Read { lane: lane.clone(), generation: GENERATION, records: batch };
                 self.apply(action)?;
                 while !self.pipeline.accepts() {
@@ -140,7 +146,7 @@ impl<'a> Drive<'a> {
     }
 
     /// Reads what the pipeline must not know.
-    fn learn_labels(&mut self, records: &[Traced<Record>]) -> Result<(), Error> {
+    fn learn_labels(&mut self, feed: &Feed, records: &[Traced<Record>]) -> Result<(), Error> {
         if self.reading.label.is_none() && self.reading.series.is_none() {
             return Ok(());
         }
@@ -151,7 +157,8 @@ impl<'a> Drive<'a> {
             if let Ok(Decoded::Event(event)) = decode::decode(&self.decode, &record.value) {
                 if let Some((pointer, labels)) = &self.reading.label {
                     let said = labels.read(pointer, &event);
-                    known.label = said.map_err(|what| Error::Data(format!("{}: {what}", place(record))))?;
+                    known.label =
+                        said.map_err(|what| Error::Data(format!("{}: {what}", feed.place(&record.origin))))?;
                 }
                 if let Some(pointer) = &self.reading.series {
                     let name = field(&event, pointer).map_or_else(String::new, written);
@@ -270,12 +277,6 @@ impl<'a> Drive<'a> {
         self.asked -= 1;
         self.actions.push_back(Action::Embedded { id: answer.id, embeddings: answer.embeddings });
     }
-}
-
-/// Where a record stands, for a person.
-fn place(record: &Traced<Record>) -> String {
-    let origin = &record.origin;
-    format!("{}, line {}", origin.lane.topic, origin.offset + 1)
 }
 
 fn written(value: &Value) -> String {

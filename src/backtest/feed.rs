@@ -1,18 +1,21 @@
 //! What a backtest reads: files, standard input, or partitions of a topic between two offsets.
 
-use crate::flow::{Lane, Record, Traced};
+use crate::flow::{Lane, Origin, Record, Traced};
 use crate::source::SourceError;
 use crate::source::file::Whole;
+use crate::source::kafka::range::Range;
 
 /// One lane's records, pulled.
 pub(super) enum Feed {
     File(Box<Whole>),
+    Topic(Range),
 }
 
 impl Feed {
     pub(super) fn lane(&self) -> &Lane {
         match self {
             Self::File(file) => file.lane(),
+            Self::Topic(range) => range.lane(),
         }
     }
 
@@ -20,6 +23,7 @@ impl Feed {
     pub(super) fn first(&self) -> i64 {
         match self {
             Self::File(_) => 0,
+            Self::Topic(range) => range.first(),
         }
     }
 
@@ -30,6 +34,7 @@ impl Feed {
     pub(super) fn read(&mut self, records: &mut Vec<Traced<Record>>) -> Result<bool, SourceError> {
         match self {
             Self::File(file) => file.read(records),
+            Self::Topic(range) => range.read(records),
         }
     }
 
@@ -37,6 +42,15 @@ impl Feed {
     pub(super) fn share(&self) -> Option<f64> {
         match self {
             Self::File(file) => file.share(),
+            Self::Topic(range) => Some(range.share()),
+        }
+    }
+
+    /// Where one of its records stands, for a person.
+    pub(super) fn place(&self, origin: &Origin) -> String {
+        match self {
+            Self::File(_) => format!("{}, line {}", origin.lane.topic, origin.offset + 1),
+            Self::Topic(_) => format!("{}, offset {}", origin.lane, origin.offset),
         }
     }
 }

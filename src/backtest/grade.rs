@@ -1,7 +1,7 @@
 //! How well a ranking finds what is labelled.
 //!
 //! The area under the ROC curve is the chance that an anomaly stands above a normal event, a tie counting one half (Hanley &
-//! McNeil, "The meaning and use of the area under a receiver operating characteristic curve", Radiology 1982). Average
+//! `McNeil`, "The meaning and use of the area under a receiver operating characteristic curve", Radiology 1982). Average
 //! precision is the sum over thresholds of precision times the recall gained, events of equal score crossing a threshold
 //! together (as scikit-learn has it; no interpolation, which is too kind: Davis & Goadrich, ICML 2006). Neither depends on
 //! the order of events.

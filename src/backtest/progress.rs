@@ -35,17 +35,17 @@ impl Progress {
         self.shown = true;
         let rate = events as f64 / self.begun.elapsed().as_secs_f64().max(1e-3);
         let share = share.map_or_else(String::new, |share| format!(", {:.0} % of it read", share * 100.0));
-        self.write(&format!("\r\x1b[K{}: {events} events judged, {rate:.0} a second{share}", self.name));
+        Self::write(&format!("\r\x1b[K{}: {events} events judged, {rate:.0} a second{share}", self.name));
     }
 
     /// Takes the line away.
     pub(super) fn clear(&mut self) {
         if self.shown {
-            self.write("\r\x1b[K");
+            Self::write("\r\x1b[K");
         }
     }
 
-    fn write(&self, text: &str) {
+    fn write(text: &str) {
         let mut terminal = std::io::stderr().lock();
         let _on_a_closed_terminal = terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush());
     }

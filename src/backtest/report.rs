@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -146,7 +147,7 @@ pub(super) fn report(drive: &Drive<'_>, grading: Grading, budget: Budget, budget
     let judge = Judge { trail, in_part: &in_part, series: series.as_ref() };
     let realised = share(counts.incidents as f64, warm);
     let budget = rate(budget, trail, warm);
-    let figures = grading.labelled.then(|| judge.figures(budget)).unwrap_or_default();
+    let figures = if grading.labelled { judge.figures(budget) } else { Figures::default() };
     let skipped = in_part.iter().filter(|graded| !**graded).count() as u64;
     let unlabelled = judge.rows().filter(|row| row.known.label.is_none()).count() as u64;
     Report {
@@ -172,7 +173,7 @@ pub(super) fn report(drive: &Drive<'_>, grading: Grading, budget: Budget, budget
         windows: series.as_ref().filter(|_| grading.labelled).map(|series| judge.windows(series)),
         channels: judge.channels(grading.labelled),
         rejected: counts.rejected.iter().map(|(fault, count)| (fault.name(), *count)).collect(),
-        schema: drive.schemas.iter().map(|(lane, schema)| (name(lane), Fields::of(schema))).collect(),
+        schema: schemas(&drive.schemas),
         events_per_second: 0.0,
         seconds: Seconds::of(&drive.spent, 0.0),
     }
@@ -252,8 +253,8 @@ impl Judge<'_> {
         let opened = |row: usize| self.trail.rows.get(row).is_some_and(|row| row.opened);
         Windows {
             windows: found.windows,
-            found: found.found,
-            found_twice: found.found_twice,
+            found: found.by_as_many,
+            found_twice: found.by_twice_as_many,
             found_by_incidents: series.holding(opened),
         }
     }
@@ -285,7 +286,7 @@ impl Judge<'_> {
         Channel {
             auroc: ranking.map(|ranking| round(ranking.auroc)),
             average_precision: ranking.map(|ranking| round(ranking.average_precision)),
-            windows_found: self.series.map(|series| series.found(loudest).found),
+            windows_found: self.series.map(|series| series.found(loudest).by_as_many),
             ..none
         }
     }
@@ -322,13 +323,15 @@ fn round(figure: f64) -> f64 {
     (figure * 1e6).round() / 1e6
 }
 
-fn name(lane: &Lane) -> String {
-    if lane.partition == 0 { lane.topic.to_string() } else { lane.to_string() }
+fn schemas(schemas: &BTreeMap<Lane, Arc<Schema>>) -> BTreeMap<String, Fields> {
+    let partitions = schemas.keys().any(|lane| lane.partition != 0);
+    let name = |lane: &Lane| if partitions { lane.to_string() } else { lane.topic.to_string() };
+    schemas.iter().map(|(lane, schema)| (name(lane), Fields::of(schema))).collect()
 }
 
 impl Fields {
     fn of(schema: &Schema) -> Self {
-        let names = |list: &[std::sync::Arc<str>]| list.iter().map(ToString::to_string).collect();
+        let names = |list: &[Arc<str>]| list.iter().map(ToString::to_string).collect();
         Self {
             texts: names(&schema.texts),
             numbers: names(&schema.numbers),

@@ -20,9 +20,9 @@ pub(super) struct Found {
     /// Windows graded.
     pub(super) windows: usize,
     /// Windows found by as many alerts.
-    pub(super) found: usize,
+    pub(super) by_as_many: usize,
     /// Windows found by twice as many.
-    pub(super) found_twice: usize,
+    pub(super) by_twice_as_many: usize,
 }
 
 /// Where each series' events stand, and which of them lie before what is graded.
@@ -92,7 +92,7 @@ impl Series {
             };
             self.windows.iter().filter(holds).count()
         };
-        Found { windows, found: found(windows), found_twice: found(2 * windows) }
+        Found { windows, by_as_many: found(windows), by_twice_as_many: found(2 * windows) }
     }
 }
 
@@ -127,4 +127,62 @@ fn strongest(scores: &[Steps], skipped: usize) -> Vec<usize> {
         }
     }
     alerts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two series of 200 events, taking turns; what is labelled and how strong each event is, by series and place.
+    fn graded(labels: &[(usize, usize, usize)], scores: &[(usize, usize, Steps)]) -> (Series, Vec<Steps>) {
+        let labelled = |series: usize, place: usize| {
+            labels.iter().any(|(of, start, end)| *of == series && (*start..*end).contains(&place))
+        };
+        let events =
+            (0..400).map(|row| (u32::try_from(row % 2).unwrap_or_default(), labelled(row % 2, row / 2)));
+        let mut surprise = vec![0; 400];
+        for (series, place, score) in scores {
+            surprise[place * 2 + series] = *score;
+        }
+        (Series::new(events, 0.15), surprise)
+    }
+
+    #[test]
+    fn windows_are_found_as_counted_by_hand() {
+        // The first 30 events of each series are not graded: the first label is no window, the second one still is.
+        let labels = [(0, 5, 9), (0, 25, 31), (0, 60, 70), (0, 150, 155)];
+        let scores = [
+            (0, 7, 99),   // not graded
+            (1, 100, 90), // first alert: in no window
+            (0, 65, 80),  // second: finds the window from 60 to 70
+            (0, 40, 70),  // within 50 events of a stronger one: none
+            (0, 115, 65), // the same, 50 after it
+            (0, 152, 60), // third: finds the window from 150 to 155
+            (0, 30, 55),  // within 50 of 65: none, so the window that ends there is not found
+        ];
+        let (series, surprise) = graded(&labels, &scores);
+        let found = series.found(|row| surprise[row]);
+        assert_eq!(found, Found { windows: 3, by_as_many: 2, by_twice_as_many: 2 });
+        // Without the third alert's event the next best of its series lies in no window.
+        let found = series.found(|row| if row == 304 { 0 } else { surprise[row] });
+        assert_eq!(found, Found { windows: 3, by_as_many: 1, by_twice_as_many: 1 });
+        assert_eq!(series.holding(|row| row == 2 * 30), 1);
+        assert_eq!(series.holding(|row| row == 2 * 26), 0, "before what is graded");
+        let graded = series.graded(400);
+        assert_eq!(
+            (graded[59], graded[60], graded.iter().filter(|graded| **graded).count()),
+            (false, true, 340)
+        );
+    }
+
+    #[test]
+    fn nothing_labelled_is_no_window_and_a_label_to_the_end_is_one() {
+        let (series, surprise) = graded(&[], &[]);
+        assert_eq!(series.found(|row| surprise[row]), Found::default());
+        let (series, surprise) = graded(&[(1, 190, 200)], &[(1, 199, 1)]);
+        assert_eq!(
+            series.found(|row| surprise[row]),
+            Found { windows: 1, by_as_many: 1, by_twice_as_many: 1 }
+        );
+    }
 }

@@ -5,14 +5,17 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{CONFIG, DATA, SOFTWARE, Settings, UNAVAILABLE, fail, failed, say};
+use super::{CONFIG, DATA, SOFTWARE, Settings, UNAVAILABLE, USAGE, fail, failed, say};
 use crate::backtest::{self, Error, Labels, Report};
 use crate::daemon;
+use crate::source::kafka::range::Bounds;
 
 pub(super) const EXAMPLES: &str = "Examples:
   outlierd backtest --input events.jsonl.gz --label label --skip 0.2
   outlierd backtest --input bgl.jsonl --label alert --normal - --json | tail -n 1
   outlierd backtest --input metrics.jsonl.gz --label label --windows series --skip 0.15
+  outlierd backtest --topic logs --partition 0 --from 1000 --to 90000 --set kafka.brokers=broker:9092
+  outlierd backtest --input a.jsonl --input b.jsonl --label label --ablate
   zcat access.jsonl.gz | outlierd backtest --input - --budget '1 in 500' --out rows";
 
 #[derive(Debug, Args)]
@@ -20,8 +23,20 @@ pub(super) struct Backtest {
     #[command(flatten)]
     settings: Settings,
     /// A file to read, plain or gzip, or - for standard input; may be given again.
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "FILE", required_unless_present = "topic")]
     input: Vec<String>,
+    /// A topic to read instead, from the broker of the configuration.
+    #[arg(long, value_name = "TOPIC", conflicts_with = "input")]
+    topic: Option<String>,
+    /// The partition to read; without it all are read, one after the other.
+    #[arg(long, value_name = "NUMBER", requires = "topic", value_parser = clap::value_parser!(i32).range(0..))]
+    partition: Option<i32>,
+    /// The first offset to read; without it the oldest.
+    #[arg(long, value_name = "OFFSET", requires = "topic", value_parser = clap::value_parser!(i64).range(0..))]
+    from: Option<i64>,
+    /// The offset to end before; without it what is there now.
+    #[arg(long, value_name = "OFFSET", requires = "topic", value_parser = clap::value_parser!(i64).range(0..))]
+    to: Option<i64>,
     /// Field that says whether an event is an anomaly, as a name or JSON pointer: read only to grade.
     #[arg(long, value_name = "FIELD")]
     label: Option<String>,
@@ -49,6 +64,9 @@ pub(super) struct Backtest {
     /// The alert budget, over the configuration: "1 in 500", "20 per day".
     #[arg(long, value_name = "BUDGET")]
     budget: Option<String>,
+    /// Show what each channel is worth: every input with all channels, each alone, and all but each.
+    #[arg(long, requires = "label", conflicts_with = "out")]
+    ablate: bool,
     /// Print one line that is a JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -61,8 +79,15 @@ pub(super) fn run(options: &Backtest) -> ExitCode {
         positive: options.positive.clone(),
         normal: options.normal.clone(),
     });
+    let topic = options.topic.clone().map(|topic| Bounds {
+        topic,
+        partition: options.partition,
+        from: options.from,
+        to: options.to,
+    });
     let settings = backtest::Settings {
         inputs: options.input.clone(),
+        topic,
         labels,
         skip: options.skip,
         windows: options.windows.clone(),
@@ -71,11 +96,24 @@ pub(super) fn run(options: &Backtest) -> ExitCode {
     };
     let mut sets = options.settings.set.clone();
     sets.extend(options.budget.iter().map(|budget| ("alert.budget".to_owned(), budget.clone())));
+    if options.ablate && options.input.iter().any(|input| input == "-") {
+        return fail(USAGE, &"standard input can be read only once: --ablate needs a file");
+    }
     let config = match backtest::configure(options.settings.config.as_deref(), &sets, &settings) {
         Ok(config) => config,
         Err(error) => return fail(CONFIG, &error),
     };
     daemon::log(&config.log);
+    if options.ablate {
+        return match backtest::ablate(&config, &settings) {
+            Ok(ablation) if options.json => json(&ablation),
+            Ok(ablation) => {
+                say(&ablation.markdown());
+                ExitCode::SUCCESS
+            }
+            Err(error) => refused(&error),
+        };
+    }
     match backtest::run(&config, &settings) {
         Ok(report) => print(&report, options),
         Err(error) => refused(&error),
@@ -83,18 +121,26 @@ pub(super) fn run(options: &Backtest) -> ExitCode {
 }
 
 fn print(report: &Report, options: &Backtest) -> ExitCode {
-    if options.json {
-        match serde_json::to_string(report) {
-            Ok(line) => say(&format!("{line}\n")),
-            Err(error) => return fail(SOFTWARE, &error),
-        }
+    let code = if options.json {
+        json(report)
     } else {
         say(&report.table());
-    }
+        ExitCode::SUCCESS
+    };
     if let Some(caveat) = options.label.as_deref().and_then(|label| report.caveat(label)) {
         warn(&caveat);
     }
-    ExitCode::SUCCESS
+    code
+}
+
+fn json(found: &impl serde::Serialize) -> ExitCode {
+    match serde_json::to_string(found) {
+        Ok(line) => {
+            say(&format!("{line}\n"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(SOFTWARE, &error),
+    }
 }
 
 fn refused(error: &Error) -> ExitCode {

@@ -320,16 +320,15 @@ fn detect(raw: &Raw, faults: &mut Faults) -> detect::Settings {
 fn channels(names: &[String], faults: &mut Faults) -> Selection {
     let mut channels = Selection::NONE;
     for name in names {
-        match Selection::only(name) {
-            Some(channel) => channels = channels.and(channel),
-            None => {
-                let hint = load::nearest(name, &Selection::NAMES).map_or_else(
-                    || format!("known are: {}", Selection::NAMES.join(", ")),
-                    |near| format!("did you mean {near:?}?"),
-                );
-                faults.say("detect.channels", format!("{name:?} is no channel; {hint}"));
-            }
+        if let Some(channel) = Selection::only(name) {
+            channels = channels.and(channel);
+            continue;
         }
+        let hint = load::nearest(name, &Selection::NAMES).map_or_else(
+            || format!("known are: {}", Selection::NAMES.join(", ")),
+            |near| format!("did you mean {near:?}?"),
+        );
+        faults.say("detect.channels", format!("{name:?} is no channel; {hint}"));
     }
     if names.is_empty() {
         faults.say("detect.channels", format!("is empty; known are: {}", Selection::NAMES.join(", ")));

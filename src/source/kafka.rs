@@ -27,6 +27,7 @@ mod context;
 mod lanes;
 mod metadata;
 mod options;
+pub mod range;
 mod rebalance;
 mod session;
 mod starts;

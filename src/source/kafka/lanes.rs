@@ -101,12 +101,9 @@ impl Lanes {
         self.last = index;
         let Some(held) = self.held.get_mut(index) else { return };
         held.position = message.offset() + 1;
-        let record = record(message);
-        let bytes = size(&record);
-        // Kafka's "no timestamp" is -1.
-        let time = Time(message.timestamp().to_millis().unwrap_or(0).max(0));
-        let origin = Origin { lane: held.lane.clone(), offset: message.offset(), time };
-        held.pending.push(Traced { origin, value: record });
+        let record = traced(&held.lane, message);
+        let bytes = size(&record.value);
+        held.pending.push(record);
         held.pending_bytes += bytes;
         self.gathered += 1;
         self.gathered_bytes += bytes;
@@ -181,6 +178,14 @@ impl Lanes {
         }
         self.held.binary_search_by(order).ok()
     }
+}
+
+/// A message as a record of its lane.
+pub(super) fn traced(lane: &Lane, message: &BorrowedMessage<'_>) -> Traced<Record> {
+    // Kafka's "no timestamp" is -1.
+    let time = Time(message.timestamp().to_millis().unwrap_or(0).max(0));
+    let origin = Origin { lane: lane.clone(), offset: message.offset(), time };
+    Traced { origin, value: record(message) }
 }
 
 fn record(message: &BorrowedMessage<'_>) -> Record {

@@ -74,6 +74,18 @@ pub(super) fn consumer(
     config.create_with_context(context).map_err(|error| refusal(&error, &secrets))
 }
 
+/// Makes a consumer that says where a partition ends, for reading between two offsets.
+///
+/// # Errors
+/// As [`consumer`].
+pub(super) fn bounded(settings: &Settings) -> Result<BaseConsumer<Context>, SourceError> {
+    let mut config = config(settings)?;
+    config.set("enable.partition.eof", "true");
+    let secrets = secrets(&settings.options);
+    let context = Context::new(settings.brokers.clone(), secrets.clone(), Arc::default());
+    config.create_with_context(context).map_err(|error| refusal(&error, &secrets))
+}
+
 fn config(settings: &Settings) -> Result<ClientConfig, SourceError> {
     check(settings)?;
     let mut config = ClientConfig::new();
