@@ -378,7 +378,9 @@ fn strange_streams_give_a_result_and_no_panic() {
         ("last", lines(&|number| format!("{{\"a\":{},\"label\":{}}}", 1 + number / 699, number / 699))),
         (
             "huge",
-            lines(&|number| format!("{{\"a\":{}e{},\"label\":{}}}", number, number % 600 - 300, number % 2)),
+            lines(&|number| {
+                format!("{{\"a\":{}e{},\"label\":{}}}", number, number.cast_signed() % 600 - 300, number % 2)
+            }),
         ),
         (
             "mixed",

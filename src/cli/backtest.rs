@@ -8,6 +8,7 @@ use clap::Args;
 use super::{CONFIG, DATA, SOFTWARE, Settings, UNAVAILABLE, USAGE, fail, failed, say};
 use crate::backtest::{self, Error, Labels, Report};
 use crate::daemon;
+use crate::source::SourceError;
 use crate::source::kafka::range::Bounds;
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -149,6 +150,7 @@ fn refused(error: &Error) -> ExitCode {
         Error::Daemon(error) => failed(error),
         Error::Embedder(_) => fail(SOFTWARE, error),
         Error::Data(_) => fail(DATA, error),
+        Error::Source(SourceError::Settings(_)) => fail(CONFIG, error),
         Error::Source(_) | Error::Output(_) => fail(UNAVAILABLE, error),
     }
 }
