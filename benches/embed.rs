@@ -5,6 +5,11 @@
 //! texts one by one and tokenises, batches, pools and answers on the clock. Rounds alternate; the median ratio counts.
 //!
 //! Run: `cargo bench --bench embed` (after `tests/run` has fetched `MiniLM`; without it, only the first table).
+//!
+//! With a model, a library and texts of one's own, on a GPU too, it measures the worker alone, and whether a text's
+//! vector depends on its batch:
+//! `cargo bench --bench embed -- --model DIR --library FILE --texts FILE [--device cuda] [--batch-tokens 16384]
+//! [--on-their-way 32768] [--rounds 3] [--vectors OUT]`
 #![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
 #![expect(clippy::disallowed_methods, reason = "a bench asks the clock")]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on ends")]
@@ -19,6 +24,7 @@ use std::time::Instant;
 use ort::session::Session;
 use ort::value::Tensor;
 use outlierd::batch::{self, Batch, Batcher};
+use outlierd::embed::Embedder as _;
 use outlierd::embed::hashed::Hashed;
 use outlierd::embed::onnx::{Device, Onnx, Settings};
 use outlierd::embed::tokens::{Tokeniser, Tokens};
@@ -32,6 +38,9 @@ const TOKENS_MAX: usize = 256;
 fn main() {
     if std::env::args().any(|argument| argument == "--bare") {
         return bare();
+    }
+    if let Some(texts) = option("--texts") {
+        return own(&std::fs::read_to_string(texts).unwrap());
     }
     hashed();
     if part("minilm/model.onnx").exists() && part("onnxruntime/libonnxruntime.so").exists() {
@@ -140,6 +149,71 @@ fn ratio() {
         100.0 - 100.0 * stats.tokens as f64 / stats.tokens_padded as f64,
         stats.busy.as_secs_f64()
     );
+}
+
+fn option(name: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != name).nth(1)
+}
+
+fn number(name: &str, otherwise: usize) -> usize {
+    option(name).map_or(otherwise, |value| value.parse().unwrap())
+}
+
+/// The operator's own model, device and texts, a line each.
+fn own(texts: &str) {
+    let texts: Vec<Arc<str>> = texts.lines().map(Arc::from).collect();
+    let cuda = option("--device").is_some_and(|device| device == "cuda");
+    let batch_tokens = number("--batch-tokens", batching().tokens_max);
+    let settings = Settings {
+        folder: option("--model").unwrap().into(),
+        library: option("--library").map(PathBuf::from),
+        device: if cuda { Device::Cuda { id: 0 } } else { Device::Cpu },
+        batch_tokens,
+        ..Settings::default()
+    };
+    let start = Instant::now();
+    let mut onnx = Onnx::open(&settings).unwrap();
+    println!(
+        "{} ready in {:.1} s, batches of {batch_tokens} tokens",
+        onnx.provider(),
+        start.elapsed().as_secs_f64()
+    );
+    let few: Vec<&str> = texts.iter().take(number("--compared", 1_000)).map(|text| &**text).collect();
+    let together = onnx.embed(&few).unwrap();
+    if let Some(file) = option("--vectors") {
+        let numbers = together.iter().flat_map(|vector| vector.as_ref().unwrap().vector.iter());
+        std::fs::write(file, numbers.flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>()).unwrap();
+    }
+    let (mut differ, mut largest) = (0, 0.0_f32);
+    let alone = few.iter().zip(&together).take(number("--alone", 200));
+    for (text, together) in alone.clone() {
+        let alone = onnx.embed(&[text]).unwrap();
+        let (alone, together) = (&alone[0].as_ref().unwrap().vector, &together.as_ref().unwrap().vector);
+        differ += usize::from(alone != together);
+        largest = alone.iter().zip(together.iter()).map(|(a, b)| (a - b).abs()).fold(largest, f32::max);
+    }
+    println!("  {} texts alone and together: {differ} differ, by {largest:e} at most", alone.count());
+    let (tokeniser, model) = onnx.split();
+    let settings = worker::Settings {
+        batch: batch::Settings { tokens_max: batch_tokens, ..batching() },
+        texts_max: number("--on-their-way", worker::Settings::default().texts_max),
+        cache_entries: 0,
+        ..worker::Settings::default()
+    };
+    let worker = Worker::start(settings, tokeniser, model).unwrap();
+    for round in 0..=number("--rounds", 3) {
+        let before = worker.stats();
+        let seconds = through_worker(&worker, &texts);
+        let stats = worker.stats();
+        let name = if round == 0 { "warm".to_owned() } else { round.to_string() };
+        println!(
+            "  {name:>5} {:>9.0} texts/s, {:.1} texts a batch, model busy {:.0} %",
+            texts.len() as f64 / seconds,
+            texts.len() as f64 / (stats.batches - before.batches) as f64,
+            100.0 * (stats.busy.as_secs_f64() - before.busy.as_secs_f64()) / seconds
+        );
+    }
+    assert_eq!(worker.join(), None);
 }
 
 /// Seconds for all texts, each a request of its own, as the pipeline asks.

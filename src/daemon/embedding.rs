@@ -1,6 +1,7 @@
 //! The embedder that the configuration asks for, made ready before anything is read.
 
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::bounded;
 
@@ -14,10 +15,27 @@ use crate::sink::Provenance;
 
 pub(crate) use super::shard::Embedding;
 
+/// How long a batch that runs may keep the process from leaving.
+const LEAVE: Duration = Duration::from_secs(1);
+
+/// Ends the model's thread when it is dropped, however the daemon ends: the process must not leave before it.
+pub(super) struct Held(Option<Worker>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(worker) = &self.0
+            && !worker.end(LEAVE)
+        {
+            tracing::warn!("the model still runs; leaving without it");
+        }
+    }
+}
+
 /// One way to an embedder for each shard.
 pub(crate) struct Embeddings {
     pub(crate) shards: Vec<Embedding>,
     pub(super) provider: String,
+    pub(super) _held: Held,
     embedder: &'static str,
     digest: String,
 }
@@ -36,6 +54,7 @@ pub(crate) fn open(config: &Config) -> Result<Embeddings, Error> {
             Ok(Embeddings {
                 shards: (0..shards).map(inline).collect(),
                 provider: "cpu".into(),
+                _held: Held(None),
                 embedder: "hashed",
                 digest,
             })
@@ -45,14 +64,15 @@ pub(crate) fn open(config: &Config) -> Result<Embeddings, Error> {
             let (digest, provider) = (onnx.digest().to_owned(), onnx.provider().to_owned());
             tracing::info!(%provider, model = %digest, dimensions = onnx.dimensions(), "model ready");
             let (tokeniser, model) = onnx.split();
-            let worker = Worker::start(*worker, tokeniser, model).map_err(unusable)?;
+            let worker = Worker::start(worker.with_room_for_batches(), tokeniser, model).map_err(unusable)?;
             // A pipeline takes nothing in while `in_flight_max` requests are out; some more come from lanes that end.
             let answers_max = config.pipeline.in_flight_max + 1_024;
             let queued = |_| {
                 let (answer, answers) = bounded(answers_max);
                 Embedding::Worker { worker: worker.clone(), answer, answers }
             };
-            Ok(Embeddings { shards: (0..shards).map(queued).collect(), provider, embedder: "onnx", digest })
+            let shards = (0..shards).map(queued).collect();
+            Ok(Embeddings { shards, provider, _held: Held(Some(worker)), embedder: "onnx", digest })
         }
     }
 }

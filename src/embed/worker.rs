@@ -32,8 +32,15 @@ use crate::pipeline::EmbedRequest;
 const PROBES: u32 = 3;
 /// The wait before the second probe; it doubles.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
+/// How often a thread that waits looks up.
+const PULSE: Duration = Duration::from_millis(5);
+/// How often a model without work looks whether it was told to end.
+const IDLE: Duration = Duration::from_millis(100);
 /// Any text that tokenises.
 const PROBE: &str = "outlierd";
+
+/// Most texts on their way that large batches are a reason for.
+const TEXTS_MAX: usize = 1 << 16;
 
 /// The part of an embedder that many threads share.
 pub trait Tokenise: Send + Sync + 'static {
@@ -79,6 +86,16 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Room for as many texts as it takes to fill batches of every length. A batch that is not full goes after its wait,
+    /// and on a GPU costs as much as a full one: with too few texts on their way all would go so.
+    #[must_use]
+    pub fn with_room_for_batches(self) -> Self {
+        let room = self.batch.tokens_max.saturating_mul(2).min(TEXTS_MAX);
+        Self { texts_max: self.texts_max.max(room), ..self }
+    }
+}
+
 /// What became of a request: one entry a text, in order; `None` where the text cannot be embedded.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -115,7 +132,8 @@ pub struct Stats {
 pub struct Worker {
     jobs: Sender<Job>,
     ledger: Arc<Ledger>,
-    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    tokenisers: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    model: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl fmt::Debug for Worker {
@@ -135,22 +153,21 @@ impl Worker {
         let room = settings.texts_max.max(1);
         let (jobs, to_tokenise) = bounded(room);
         let (ready, to_run) = bounded(room);
-        let mut threads = Vec::new();
-        let mut spawn = |name: String, work: Box<dyn FnOnce() + Send>| {
+        let spawn = |name: String, work: Box<dyn FnOnce() + Send>| {
             let unable = |error| EmbedError::Unusable(format!("thread {name} cannot be started: {error}"));
-            threads.push(thread::Builder::new().name(name.clone()).spawn(work).map_err(unable)?);
-            Ok(())
+            thread::Builder::new().name(name.clone()).spawn(work).map_err(unable)
         };
         let cores = || thread::available_parallelism().map_or(1, usize::from);
         let count = if settings.tokenisers == 0 { cores() - 1 } else { settings.tokenisers };
         let tokeniser = Arc::new(tokeniser);
+        let mut tokenisers = Vec::new();
         for number in 0..count.max(1) {
             let (tokeniser, ledger) = (Arc::clone(&tokeniser), Arc::clone(&ledger));
             let (jobs, ready) = (to_tokenise.clone(), ready.clone());
-            spawn(
+            tokenisers.push(spawn(
                 format!("tokenise-{number}"),
                 Box::new(move || tokenise(&*tokeniser, &ledger, &jobs, &ready)),
-            )?;
+            )?);
         }
         let model = ModelThread {
             model,
@@ -159,8 +176,9 @@ impl Worker {
             texts: to_run,
             ledger: Arc::clone(&ledger),
         };
-        spawn("embed".to_owned(), Box::new(move || model.work()))?;
-        Ok(Self { jobs, ledger, threads: Arc::new(Mutex::new(threads)) })
+        let model = spawn("embed".to_owned(), Box::new(move || model.work()))?;
+        let (tokenisers, model) = (Arc::new(Mutex::new(tokenisers)), Arc::new(Mutex::new(Some(model))));
+        Ok(Self { jobs, ledger, tokenisers, model })
     }
 
     /// Asks for a request's embeddings; waits, in the order of arrival, while too many texts are on their way. The
@@ -194,13 +212,32 @@ impl Worker {
         self.ledger.lock().stats
     }
 
+    /// Has the model's thread end after the batch that runs, whatever is on its way, and waits for that for so long. A
+    /// process that leaves while a model is being taken off a GPU dies in the driver's own clearing up. False when the
+    /// thread did not end in time.
+    pub fn end(&self, patience: Duration) -> bool {
+        self.ledger.fail("the embedding worker was told to end".to_owned());
+        let deadline = now() + patience;
+        let mut held = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        while held.as_ref().is_some_and(|model| !model.is_finished()) {
+            if now() >= deadline {
+                return false;
+            }
+            thread::sleep(PULSE);
+        }
+        // What a panic had to say was said.
+        drop(held.take().map(JoinHandle::join));
+        true
+    }
+
     /// Gives this handle up and waits for the threads to end, which they do once all other handles are gone and all
     /// that is on its way is answered. Returns why the worker failed, if so.
     pub fn join(self) -> Option<String> {
-        let Self { jobs, ledger, threads } = self;
+        let Self { jobs, ledger, tokenisers, model } = self;
         drop(jobs);
-        let threads = std::mem::take(&mut *threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
+        let tokenisers = std::mem::take(&mut *tokenisers.lock().unwrap_or_else(PoisonError::into_inner));
+        let model = model.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for thread in tokenisers.into_iter().chain(model) {
             if thread.join().is_err() {
                 ledger.fail("an embedding thread panicked".to_owned());
             }
@@ -260,15 +297,16 @@ impl<M: Run> ModelThread<M> {
     }
 
     fn serve(&mut self) -> Result<(), EmbedError> {
-        loop {
+        while self.ledger.lock().failure.is_none() {
             let more = self.gather();
             let batch = if more { self.batcher.take(now()) } else { self.batcher.flush() };
             match batch {
                 Some(batch) => self.run(batch)?,
                 None if more => {}
-                None => return Ok(()),
+                None => break,
             }
         }
+        Ok(())
     }
 
     /// Takes in all that is there; waits if that makes no batch. False when no more will come. What it holds is bounded
@@ -286,7 +324,7 @@ impl<M: Run> ModelThread<M> {
         }
         let text = match self.batcher.deadline() {
             Some(deadline) => self.texts.recv_deadline(deadline),
-            None => self.texts.recv().map_err(RecvTimeoutError::from),
+            None => self.texts.recv_timeout(IDLE),
         };
         match text {
             Ok(text) => self.push(text),

@@ -201,6 +201,34 @@ fn the_last_handle_ends_the_threads_after_what_is_on_its_way() {
 }
 
 #[test]
+fn a_worker_that_is_told_to_end_leaves_what_is_on_its_way() {
+    let (go, leave) = bounded(0);
+    let fake = Fake { leave: Some(leave), ..Fake::default() };
+    let (worker, reply, answers) = start(&fake);
+    let texts: Vec<String> = (0..20).map(|i| "x".repeat(i + 33)).collect();
+    for (id, text) in texts.iter().enumerate() {
+        worker.submit(request(id as u64, &[text]), &reply);
+    }
+    go.send(()).expect("the model waits");
+    let other = worker.clone();
+    worker.end(Duration::ZERO);
+    drop(go);
+    assert!(other.end(Duration::from_secs(60)), "though handles are there");
+    assert!(other.failed().is_some());
+    drop(reply);
+    // The batch that ran, and perhaps the one after it.
+    assert!(fake.ran.lock().expect("the thread is gone").len() <= 2, "of twenty");
+    assert!(answers.iter().count() <= 2);
+}
+
+#[test]
+fn an_idle_worker_ends_when_told() {
+    let (worker, ..) = start(&Fake::default());
+    assert!(worker.end(Duration::from_secs(60)));
+    assert!(worker.end(Duration::ZERO), "it has ended");
+}
+
+#[test]
 fn an_answer_nobody_waits_for_is_dropped() {
     let fake = Fake::default();
     let (worker, reply, answers) = start(&fake);
