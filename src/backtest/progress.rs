@@ -40,7 +40,7 @@ impl Progress {
 
     /// Takes the line away.
     pub(super) fn clear(&mut self) {
-        if self.shown {
+        if std::mem::take(&mut self.shown) {
             Self::write("\r\x1b[K");
         }
     }
@@ -48,5 +48,12 @@ impl Progress {
     fn write(text: &str) {
         let mut terminal = std::io::stderr().lock();
         let _on_a_closed_terminal = terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush());
+    }
+}
+
+// An error is told on a line of its own.
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
     }
 }

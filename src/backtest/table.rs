@@ -107,7 +107,12 @@ fn alerts(report: &Report) -> String {
     match (report.precision, report.recall) {
         (None, None) => report.alerts.to_string(),
         (precision, recall) => {
-            format!("{}: precision {}, recall {}", report.alerts, figure(precision), figure(recall))
+            format!(
+                "{}; graded ones: precision {}, recall {}",
+                report.alerts,
+                figure(precision),
+                figure(recall)
+            )
         }
     }
 }
@@ -115,7 +120,10 @@ fn alerts(report: &Report) -> String {
 fn incidents(report: &Report) -> String {
     match (report.incidents_true, report.incidents_false) {
         (Some(right), Some(wrong)) => {
-            format!("{}: {right} opened by an anomaly, {wrong} by a normal event", report.incidents)
+            format!(
+                "{}; graded ones: {right} opened by an anomaly, {wrong} by a normal event",
+                report.incidents
+            )
         }
         _ => report.incidents.to_string(),
     }
