@@ -379,7 +379,12 @@ fn strange_streams_give_a_result_and_no_panic() {
         (
             "huge",
             lines(&|number| {
-                format!("{{\"a\":{}e{},\"label\":{}}}", number, number.cast_signed() % 600 - 300, number % 2)
+                format!(
+                    "{{\"a\":{}e{},\"label\":{}}}",
+                    number,
+                    number.cast_signed() * 37 % 600 - 300,
+                    number % 2
+                )
             }),
         ),
         (
@@ -394,7 +399,7 @@ fn strange_streams_give_a_result_and_no_panic() {
         (
             "keys",
             lines(&|number| {
-                format!("{{\"k\":\"key{}\",\"v\":{},\"label\":0}}", number * 7_919 % 700, number)
+                format!("{{\"k\":\"key{}\",\"v\":{},\"label\":0}}", number * 7_919 % 700, number * 31 % 53)
             }),
         ),
         ("empty", lines(&|number| format!("{{\"m\":\"\",\"n\":{},\"label\":{}}}", number % 7, number % 2))),
