@@ -4,6 +4,7 @@
 //! is not there, 70 a fault of our own, 78 configuration.
 
 mod backtest;
+mod health;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,6 +45,8 @@ enum Verb {
     Validate(Settings),
     /// Print the default configuration: every key, with a comment.
     Defaults,
+    /// Ask a running daemon whether it is ready; for containers that have no other client.
+    Health(health::Health),
     /// Write a configuration.
     #[command(subcommand)]
     Config(Write),
@@ -140,6 +143,7 @@ pub fn main() -> ExitCode {
             say(config::DEFAULTS);
             ExitCode::SUCCESS
         }
+        Verb::Health(health) => health.run(),
         Verb::Config(Write::Infer(options)) => infer::run(&options),
     }
 }

@@ -7,13 +7,14 @@
 //!    │      Commit        │  │   │ Published
 //!    └────────────────────┘  └───┴──────────▶ sink
 //!                                 Outgoing
-//!  service: signals, /metrics, /livez, /readyz
+//!  service: signals, /metrics, /livez, /readyz, the service manager
 //! ```
 //!
 //! One thread for the source, one for each shard, one for the sink, one for the service. Every arrow is a bounded
 //! queue: when a stage is slow the one before it waits, and in the end the consumer stops fetching.
 
 pub(crate) mod embedding;
+mod notify;
 mod service;
 mod shard;
 
@@ -29,6 +30,7 @@ use crate::pipeline::{Commit, Pipeline};
 use crate::sink::{self, Acks, Outgoing};
 use crate::source::{self, Inlets, SourceError};
 use crate::{admin, metrics};
+use notify::{Notifier, Pulse};
 use service::{Service, Watched};
 use shard::{Shard, ShardError};
 
@@ -100,6 +102,7 @@ pub fn run_watched(config: &Config, stop: &Stop, progress: &Arc<Progress>) -> Re
     let (outgoing, outgoing_end) = bounded(OUTGOING);
     let (commits, commits_end) = bounded(COMMITS);
     let (mut inlets, mut acks, mut shards) = (Vec::new(), Vec::new(), Vec::new());
+    let mut watches = Vec::new();
     let provenance = embeddings.provenance(config);
     for (index, embedding) in embeddings.shards.into_iter().enumerate() {
         let (inlet, inbox) = bounded(INBOX);
@@ -107,6 +110,8 @@ pub fn run_watched(config: &Config, stop: &Stop, progress: &Arc<Progress>) -> Re
             bounded(config.pipeline.in_flight_max + config.pipeline.unacknowledged_max);
         inlets.push(inlet);
         acks.push(ack);
+        let pulse = Pulse::default();
+        watches.push(pulse.watch(embedding.work()));
         let shard = Shard {
             index,
             pipeline: Pipeline::new(config.pipeline.clone()),
@@ -118,12 +123,13 @@ pub fn run_watched(config: &Config, stop: &Stop, progress: &Arc<Progress>) -> Re
             commits: Sender::clone(&commits),
             abandon: Arc::clone(&abandon),
             progress: Arc::clone(progress),
+            pulse,
         };
         shards.push(spawn(&format!("shard-{index}"), stop, move || shard.run())?);
     }
     drop((outgoing, commits));
     metrics::build_info(env!("CARGO_PKG_VERSION"), provenance.model.clone(), embeddings.provider);
-    let service = Service::start(listener, exposition, stop, &watched)?;
+    let service = Service::start(listener, exposition, Notifier::new(watches), stop, &watched)?;
     let sink = start_sink(config, provenance, outgoing_end, Acks::new(acks), stop, &watched)?;
     let source = start_source(config, Inlets::new(inlets), commits_end, stop, &watched)?;
 

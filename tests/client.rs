@@ -23,6 +23,11 @@ pub(crate) fn unique(what: &str) -> String {
     format!("{what}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// A port that nothing listens on.
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 #[expect(clippy::disallowed_methods, reason = "a test waits for real parts")]
 pub(crate) fn now() -> Instant {
     Instant::now()
@@ -133,10 +138,21 @@ impl Daemon {
     }
 
     pub(crate) fn start_with(arguments: &[String], stdin: Stdio, stdout: Stdio) -> Self {
+        Self::start_in(&[], arguments, stdin, stdout)
+    }
+
+    /// Starts it with variables added to its environment.
+    pub(crate) fn start_in(
+        environment: &[(&str, &str)],
+        arguments: &[String],
+        stdin: Stdio,
+        stdout: Stdio,
+    ) -> Self {
         let log = std::env::temp_dir().join(unique("outlierd-log"));
         let file = std::fs::File::create(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_outlierd"))
             .args(arguments)
+            .envs(environment.iter().copied())
             .stdin(stdin)
             .stdout(stdout)
             .stderr(file)

@@ -2,15 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
 use crate::broker::Broker;
 use crate::client::{self, Daemon};
-
-/// A port that nothing listens on.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
 
 /// Status line and body of a GET; nothing while the server is not there.
 fn get(port: u16, path: &str) -> Option<(String, String)> {
@@ -24,8 +19,8 @@ fn get(port: u16, path: &str) -> Option<(String, String)> {
 
 #[test]
 fn a_broker_that_is_away_is_waited_for_and_said_to_be_away() {
-    let admin = free_port();
-    let broker = format!("127.0.0.1:{}", free_port());
+    let admin = client::free_port();
+    let broker = format!("127.0.0.1:{}", client::free_port());
     let listen = format!("127.0.0.1:{admin}");
     let mut arguments = client::run_arguments(&broker, "group", "topic", &[]);
     arguments.extend(["--set".to_owned(), format!("admin.listen={listen}")]);

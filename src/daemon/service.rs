@@ -1,4 +1,5 @@
-//! What runs beside the stream: signals, the admin server, the metrics that nobody pushes, the log.
+//! What runs beside the stream: signals, the admin server, the metrics that nobody pushes, what the service manager is
+//! told, the log.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
+use super::notify::Notifier;
 use super::{Error, Stop};
 use crate::admin::{self, Part, View};
 use crate::config::LogConfig;
@@ -64,6 +66,7 @@ impl Service {
     pub(super) fn start(
         listener: Option<admin::Listener>,
         exposition: metrics::Exposition,
+        mut notifier: Notifier,
         stop: &Stop,
         watched: &Watched,
     ) -> Result<Self, Error> {
@@ -77,12 +80,16 @@ impl Service {
         let (told, view) = (stop.clone(), watched.clone());
         let thread = super::spawn("service", stop, move || {
             runtime.block_on(async move {
-                tokio::select! {
+                let outcome = tokio::select! {
                     () = async { ended.await.unwrap_or(()) } => Ok(()),
                     error = signals(&told) => Err(error),
                     error = serve(listener, exposition, view.clone()) => Err(error),
                     () = export(&view) => Ok(()),
-                }
+                    () = notify(&mut notifier, &told, &view) => Ok(()),
+                };
+                // A stream that ended by itself was not told to stop before.
+                notifier.tell(true, None);
+                outcome
             })
         })?;
         Ok(Self { end, thread })
@@ -102,6 +109,16 @@ async fn export(watched: &Watched) {
     loop {
         pulse.tick().await;
         watched.export();
+    }
+}
+
+async fn notify(notifier: &mut Notifier, stop: &Stop, watched: &Watched) {
+    let mut pulse = tokio::time::interval(notifier.tick());
+    loop {
+        pulse.tick().await;
+        let troubled = watched.parts().into_iter().find_map(|part| Some((part.name, part.trouble?)));
+        let trouble = troubled.map(|(name, trouble)| format!("{name}: {trouble}"));
+        notifier.tell(stop.is_set(), trouble.as_deref());
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, never, select};
 
+use super::notify::{Pulse, Work};
 use crate::embed::Embedder;
 use crate::embed::worker::{Answer, Worker};
 use crate::flow::{Fault, Lane};
@@ -30,6 +31,19 @@ pub(crate) enum Embedding {
     Inline(Box<dyn Embedder>),
     /// The worker that all shards share, and the queue of its answers to this shard.
     Worker { worker: Worker, answer: Sender<Answer>, answers: Receiver<Answer> },
+}
+
+impl Embedding {
+    /// What rises while the model works, for whichever shard.
+    pub(super) fn work(&self) -> Work {
+        match self {
+            Self::Inline(_) => Box::new(|| 0),
+            Self::Worker { worker, .. } => {
+                let worker = worker.clone();
+                Box::new(move || worker.stats().batches)
+            }
+        }
+    }
 }
 
 /// What the outside may know of all shards together.
@@ -68,6 +82,8 @@ pub(super) struct Shard {
     /// Set when shutdown has taken too long: leave everything as it is.
     pub(super) abandon: Arc<AtomicBool>,
     pub(super) progress: Arc<Progress>,
+    /// Beats while the shard goes round.
+    pub(super) pulse: Pulse,
 }
 
 /// Why a shard ended early.
@@ -89,6 +105,7 @@ impl Shard {
             owed: BTreeMap::new(),
             local: VecDeque::new(),
             inbox_closed: false,
+            unanswered: 0,
             exported: now(),
             said: BTreeMap::new(),
             said_at: now(),
@@ -110,6 +127,8 @@ struct Running {
     said: BTreeMap<Fault, u64>,
     said_at: Instant,
     inbox_closed: bool,
+    /// Requests that the worker has not answered.
+    unanswered: usize,
 }
 
 impl Running {
@@ -117,7 +136,12 @@ impl Running {
         let mut effects = Vec::new();
         let mut stopped = false;
         while !stopped && !self.shard.abandon.load(Ordering::Relaxed) {
-            if let Some(action) = self.next()? {
+            let action = self.next()?;
+            // To be idle is fine; to wait for a worker that answers nothing is not.
+            if action.is_some() || self.unanswered == 0 {
+                self.shard.pulse.beat();
+            }
+            if let Some(action) = action {
                 self.shard.pipeline.apply(action, &mut effects);
             }
             for effect in effects.drain(..) {
@@ -155,7 +179,10 @@ impl Running {
         select! {
             // The sink ends only after all shards, unless it cannot go on.
             recv(self.shard.acknowledgements) -> action => action.map(Some).map_err(|_ended| ShardError::SinkEnded),
-            recv(answers) -> answer => Ok(answer.ok().map(embedded)),
+            recv(answers) -> answer => {
+                self.unanswered = self.unanswered.saturating_sub(1);
+                Ok(answer.ok().map(embedded))
+            }
             recv(inbox) -> action => {
                 // A source that has gone without a word asked for nothing more: that is a stop.
                 self.inbox_closed = action.is_err();
@@ -198,7 +225,10 @@ impl Running {
                 self.local.push_back(Action::Embedded { id: request.id, embeddings });
             }
             // It may block, but never on this shard: the queue of answers holds all that can be out at once.
-            Embedding::Worker { worker, answer, .. } => worker.submit(request, answer),
+            Embedding::Worker { worker, answer, .. } => {
+                self.unanswered += 1;
+                worker.submit(request, answer);
+            }
         }
         Ok(())
     }
@@ -215,6 +245,8 @@ impl Running {
             if self.shard.abandon.load(Ordering::Relaxed) {
                 return Ok(());
             }
+            // A sink whose broker is away is waited for, however long that takes.
+            self.shard.pulse.beat();
             match self.shard.acknowledgements.recv_timeout(PULSE / 10) {
                 Ok(action) => self.local.push_back(action),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -276,3 +308,6 @@ fn embedded(answer: Answer) -> Action {
 fn now() -> Instant {
     Instant::now()
 }
+
+#[cfg(test)]
+mod tests;
