@@ -1,7 +1,7 @@
 //! What the joint channel finds, says, leaves out and survives.
 
 use super::*;
-use crate::detect::Budget;
+use crate::detect::{Budget, Selection};
 use crate::flow::{Lane, Origin, Reason, Time};
 
 fn settings(keys_max: usize) -> Settings {
@@ -16,6 +16,7 @@ fn settings(keys_max: usize) -> Settings {
         fusion_power: 3.0,
         keys_max,
         budget: Budget::Events(500.0),
+        channels: Selection::ALL,
     }
 }
 

@@ -122,7 +122,7 @@ fn where_a_key_says_all_only_what_is_far_beyond_the_ordinary_is_odd() {
         take(&mut channel, &point(&[Some(x)], Some(&card.to_string())));
     }
     let mut at = |x| score(&mut channel, &point(&[Some(x)], Some("20"))).unwrap();
-    assert_eq!([at(20.5), at(21.0)], [0.0; 2]);
+    assert!(at(20.5).max(at(21.0)) < 1e-9);
     assert!(at(35.0) > 10.0);
 }
 

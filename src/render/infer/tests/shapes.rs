@@ -16,7 +16,7 @@ fn reads(make: fn(&mut Random, u64) -> Fields, expected: &[(&str, Kind)]) {
             Event { fields: fields.map(|(pointer, value)| (pointer.to_owned(), value)).collect() }
         })
         .collect();
-    let settings = Settings { fields: Vec::new(), infer_events: 1_000, text_max: 1_000 };
+    let settings = Settings { fields: Vec::new(), infer_events: 1_000, text_max: 1_000, ignore: Vec::new() };
     for count in [1_000, 200] {
         let schema = schema(&settings, &events[..count]);
         let wrong: Vec<_> =
