@@ -102,14 +102,16 @@ fn a_key_keeps_its_law_when_the_work_space_moves() {
 #[test]
 fn follows_a_drift() {
     let (mut channel, mut state) = (channel(1, 1_000), 3);
-    for event in 0..60_000 {
+    for event in 0..120_000 {
         let customer = event % 200;
-        let moved = if event < 8_000 { 0.0 } else { 1_000.0 };
+        // All amounts rise by a third of their spread, slowly.
+        let moved = f64::from((event - 10_000).clamp(0, 20_000)) / 20_000.0 * 60.0;
         let x = moved + f64::from(10 + customer) + 5.0 * normal(&mut state);
         take(&mut channel, &point(&[Some(x)], Some(&customer.to_string())));
     }
-    assert!(score(&mut channel, &point(&[Some(1_110.0)], Some("100"))).unwrap() < 0.5);
-    assert!(score(&mut channel, &point(&[Some(1_020.0)], Some("100"))).unwrap() > 3.0);
+    let mut at = |x| score(&mut channel, &point(&[Some(x)], Some("100"))).unwrap();
+    // By what held before the rise, 170 would be far out and 60 would not.
+    assert!(at(170.0) < 1e-9 && at(60.0) > 2.0, "{} {}", at(170.0), at(60.0));
 }
 
 #[test]
