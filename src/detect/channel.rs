@@ -62,8 +62,11 @@ pub(crate) trait Channel: Debug + Send {
 /// What a channel's scores mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
-    /// Any measure; only its rank among recent ones tells how rare it is.
+    /// A measure that wanders by a tenth of itself as the channel learns; only its rank among recent ones tells how rare
+    /// it is.
     Raw,
+    /// A measure that does not; only its rank tells.
+    Steady,
     /// Nats by a law of the channel's own: evidence that no calibration may make more of, only less.
     Evidence,
     /// Nats calibrated by the channel itself: how rare, as it is.

@@ -1,9 +1,9 @@
 //! From the scores of all channels to one surprise.
 //!
 //! Each score becomes nats in the way that its unit calls for ([`Unit`]). A raw measure is ranked by a calibrator of
-//! its own, with a tenth of the score taken off first: scores wander as channels learn, a value seen a little less
-//! often lately sets a record, and without this margin a field of nine equally likely values would raise alerts all
-//! day. Evidence, which is nats by a channel's own law, is ranked too and the smaller of both counts: a law may be
+//! its own, with a tenth of the score taken off first unless it is steady: scores wander as channels learn, a value seen
+//! a little less often lately sets a record, and without this margin a field of nine equally likely values would raise
+//! alerts all day. Evidence, which is nats by a channel's own law, is ranked too and the smaller of both counts: a law may be
 //! too sure of itself, and a calibrator makes much of little. What a channel has calibrated itself is taken as it is.
 //!
 //! Across all fields of all channels the power mean without division, (sum of s^q)^(1/q), rewards both one loud field
@@ -42,7 +42,7 @@ impl Fusion {
             unit,
             score: None,
             surprise: 0.0,
-            calibrator: matches!(unit, Unit::Raw | Unit::Evidence).then(|| whole.clone()),
+            calibrator: matches!(unit, Unit::Raw | Unit::Steady | Unit::Evidence).then(|| whole.clone()),
         };
         let entries = units.into_iter().map(entry).collect();
         Self { power: power.clamp(1.0, 16.0), entries, sum: None, whole, beside: 1.0 }
@@ -118,6 +118,7 @@ impl Entry {
         let rarity = |calibrator: &Calibrator| calibrator.surprise(score - margin * score.abs());
         match (&self.calibrator, self.unit) {
             (Some(calibrator), Unit::Raw) => rarity(calibrator),
+            (Some(calibrator), Unit::Steady) => calibrator.surprise(score),
             (Some(calibrator), _) => rarity(calibrator).min(score).max(0.0),
             (None, _) => score.clamp(0.0, NATS_MAX),
         }

@@ -5,7 +5,7 @@
 //! Hanks, "Word association norms, mutual information, and lexicography", 1990), under decayed counts with half a count
 //! added to each value held and to one not yet seen (Krichevsky & Trofimov, "The performance of universal encoding", IEEE
 //! Trans. Inf. Theory 1981), p(v | c) shrunk towards p(v) as if that had been seen [`SHRINKAGE`] times: so a context hardly
-//! known says nothing, and a new key is not strange. [`MARGIN`] nats are taken off: what remains takes a habit of some
+//! known says nothing, and a new key is not strange. Up to [`MARGIN`] nats it counts for nothing: more takes a habit of some
 //! hundred events to break. The context c, another category or a key, is the one that has proved to predict the
 //! field best; asking all and taking the largest would let the worst speak.
 //!
@@ -51,7 +51,8 @@ impl Categorical {
         let proven = self.pairs.iter().filter_map(|pair| Some((pair, pair.proven(at)?)));
         let (pair, share) = proven
             .reduce(|best, other| if other.1.gain.rank() > best.1.gain.rank() { other } else { best })?;
-        let score = pair.hash.map_or(0.0, |_| ((plain / share.given).ln() - MARGIN).max(0.0));
+        let news = pair.hash.map_or(0.0, |_| (plain / share.given).ln());
+        let score = if news > MARGIN { news } else { 0.0 };
         Some((score, pair))
     }
 }

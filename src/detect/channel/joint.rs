@@ -3,7 +3,8 @@
 //! All numbers and categories of an event fall into the cells of a forest of half-space trees, each over two fields
 //! (`trees`); the score is how thin their cells are, in nats, one for the whole event. Texts have channels of their own
 //! and keys are context: neither enters. Two kinds of fields stay outside because they would only drown the others:
-//! those that a key explains by half or more (`explained`), and those that have had one value only. Which ones, and
+//! those that a key explains by half or more (`explained`), and those that have had one value only; when one of these
+//! has another for the first time, in n events, ln n is added. Which ones, and
 //! the work space of each number (`places`), is looked at again after 250, 500, 1 000, 2 000 and 5 000 events learned and every
 //! [`REVIEW`] from then on; where something has changed, the forest is made anew and taught the last accepted events
 //! (`rows`) in their order. So it is a function of the events alone.
@@ -13,7 +14,7 @@
 
 use std::sync::Arc;
 
-use super::{Channel, Held, on_grid};
+use super::{Channel, Held, Unit, on_grid};
 use crate::detect::Settings;
 use crate::detect::lru;
 use crate::flow::{Evidence, Point, Sample, Schema, Traced};
@@ -61,7 +62,7 @@ impl Joint {
         let categories = schema.categories.len().min(FIELDS - numbers);
         let keys = schema.keys.len().min(KEYS);
         let field =
-            |kind| move |name: &Arc<str>| Field { name: name.clone(), kind, first: None, varies: false };
+            |kind| move |name: &Arc<str>| Field { name: name.clone(), kind, first: None, varies: false, changed: 0 };
         let of_numbers = schema.numbers.iter().take(numbers).map(field(Kind::Number));
         let of_categories = schema.categories.iter().take(categories).map(field(Kind::Category));
         Self {
@@ -79,6 +80,19 @@ impl Joint {
             places: Vec::new(),
             score: None,
         }
+    }
+
+    /// Fields that had one value only so far, and have another in the event last read.
+    fn broken(&self) -> impl Iterator<Item = usize> {
+        let differs = |(field, value): (&Field, &u64)| {
+            !field.varies && field.first.is_some_and(|first| first != *value)
+        };
+        self.fields
+            .iter()
+            .zip(&self.row)
+            .enumerate()
+            .filter(move |(_, pair)| differs(*pair))
+            .map(|(at, _)| at)
     }
 
     /// The event as a row: numbers, categories, keys.
@@ -169,12 +183,19 @@ impl Channel for Joint {
         "joint"
     }
 
+    fn unit(&self) -> Unit {
+        // The mean over a hundred trees.
+        Unit::Steady
+    }
+
     fn score(&mut self, point: &Traced<Point>, scores: &mut Vec<Option<f64>>) {
         self.read(&point.value.sample);
-        self.score = self.stand.as_mut().map(|stand| {
+        let thin = self.stand.as_mut().map_or(0.0, |stand| {
             stand.place(&self.row, &mut self.places);
-            on_grid(stand.forest.score(&self.places))
+            stand.forest.score(&self.places)
         });
+        let broken = self.broken().count() as f64 * (self.learned as f64 + 1.0).ln();
+        self.score = (self.learned >= REVIEWS[0]).then(|| on_grid(thin + broken));
         scores.push(self.score);
     }
 
@@ -208,6 +229,13 @@ impl Channel for Joint {
     }
 
     fn skip(&mut self) {
+        // What goes on differing is no constant any more, whatever the guard says.
+        for (field, value) in self.fields.iter_mut().zip(&self.row) {
+            if !field.varies && field.first.is_some_and(|first| first != *value) {
+                field.changed += 1;
+                field.varies = field.changed >= CHANGES;
+            }
+        }
         if let Some(stand) = &mut self.stand {
             stand.forest.pass(1);
         }
@@ -234,6 +262,8 @@ const SAMPLE: usize = 500;
 /// Events learned at which the fields are looked at, and how often after that.
 const REVIEWS: [u64; 5] = [250, 500, 1_000, 2_000, 5_000];
 const REVIEW: u64 = 2_000;
+/// Events kept out after which a constant that changed varies.
+const CHANGES: u32 = 20;
 /// A field of which a key explains more stays out, unless it predicts another one.
 const EXPLAINED_MAX: f64 = 0.5;
 /// Fields and keys looked at, at most.
@@ -247,9 +277,10 @@ const SEED: u64 = 1;
 struct Field {
     name: Arc<str>,
     kind: Kind,
-    /// Its first value; whether there has been another.
+    /// Its first value; whether there has been another, and in how many events that the guard kept out.
     first: Option<u64>,
     varies: bool,
+    changed: u32,
 }
 
 /// The forest, and the fields that it stands on.

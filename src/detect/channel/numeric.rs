@@ -127,7 +127,7 @@ const OWN_MEMORY: f64 = 100.0;
 /// Gain in nats above which a key joins: measured on card payments, where .4 helps and .1 costs a third.
 const JOINS: f64 = 0.3;
 /// Gain in nats above which a key says nearly all there is to say about a field (a card, where its holder lives): what
-/// remains is news only if it is far beyond the ordinary, by [`MARGIN`] nats.
+/// remains is news only if it is far beyond the ordinary, by more than [`MARGIN`] nats.
 const EXPLAINED: f64 = 1.0;
 const MARGIN: f64 = 7.0;
 /// Values of a key before one of them can be odd for it.
@@ -290,8 +290,9 @@ impl Field {
         // Of a key not known yet nothing can be odd.
         let Some(own) = own else { return Some((0.0, None, which)) };
         let law = self.whole.within(own);
-        let margin = if gain > EXPLAINED { MARGIN } else { 0.0 };
-        Some(((law.score(u) - self.whole.score(u) - margin).max(0.0), Some(law), which))
+        let least = if gain > EXPLAINED { MARGIN } else { 0.0 };
+        let news = law.score(u) - self.whole.score(u);
+        Some((if news > least { news } else { 0.0 }, Some(law), which))
     }
 
     /// The key that has proved to predict this field best, and its gain.

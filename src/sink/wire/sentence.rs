@@ -73,6 +73,7 @@ fn clause(reason: &Reason, evidence: &Evidence) -> String {
             format!("{field} {value} where {expected} is usual")
         }
         "numeric" | "series" => format!("{field} {value} where {expected}"),
+        "joint" if expected.starts_with("had ") => format!("{field} \"{value}\" where it {expected}"),
         "joint" if expected.is_empty() => format!("unusual combination: {value}"),
         "joint" => format!("unusual combination: {value}; {expected}"),
         _ if expected.is_empty() => format!("{field} \"{value}\" is unusual"),
@@ -179,6 +180,15 @@ mod tests {
         assert_eq!(
             sentence(&because(vec![series])),
             "value 7.9 where it stayed within 0.31 of the value before, 2.4, in 1200 events for series=exchange-2"
+        );
+    }
+
+    #[test]
+    fn a_constant_that_changes_is_told_as_such() {
+        let joint = reason("joint", "/land", "1", "had one other value in all 4000 events before", None);
+        assert_eq!(
+            sentence(&because(vec![joint])),
+            "land \"1\" where it had one other value in all 4000 events before"
         );
     }
 

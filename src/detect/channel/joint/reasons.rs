@@ -11,6 +11,9 @@ use crate::flow::{Reason, Sample};
 impl Joint {
     /// What to tell of the event last scored; nothing, if the forest said nothing.
     pub(super) fn reason(&self, sample: &Sample) -> Option<Reason> {
+        if let Some(at) = self.broken().next() {
+            return self.broken_reason(at, sample);
+        }
         let stand = self.stand.as_ref().filter(|_| self.score.is_some())?;
         let (first, second) = thinnest(&stand.forest.scores(&self.places), stand.chosen.len());
         let first = self.part(stand, first, sample)?;
@@ -40,6 +43,23 @@ impl Joint {
             field: self.fields[first.column].name.clone(),
             value,
             expected,
+            context: None,
+        })
+    }
+
+    /// Of a field that had one value only so far.
+    fn broken_reason(&self, at: usize, sample: &Sample) -> Option<Reason> {
+        let name = &self.fields.get(at)?.name;
+        let [numbers, ..] = self.counts;
+        let value = match at.checked_sub(numbers) {
+            None => sample.numbers.get(at).copied().flatten().map(|x| x.to_string()),
+            Some(at) => sample.categories.get(at).cloned().flatten().map(|value| excerpt(&value)),
+        };
+        Some(Reason {
+            channel: "joint",
+            field: name.clone(),
+            value: value.unwrap_or_else(|| "missing".to_owned()),
+            expected: format!("had one other value in all {} events before", self.learned),
             context: None,
         })
     }
