@@ -145,7 +145,7 @@ impl Detector {
         if verdict.is_anomaly() {
             verdict.evidence = Some(self.explain(point));
         }
-        verdict.admitted = self.learn(point, seen, surprise).teaches_channels();
+        verdict.admitted = self.learn(point, seen).teaches_channels();
         verdict
     }
 
@@ -224,20 +224,23 @@ impl Detector {
         }
     }
 
-    fn learn(&mut self, point: &Traced<Point>, event: u64, surprise: f64) -> Admission {
+    fn learn(&mut self, point: &Traced<Point>, event: u64) -> Admission {
+        let limit = self.guard.limit();
+        self.admitted.clear();
+        self.admitted.extend(self.fusion.strict().map(|nats| nats <= limit));
         let admission = if self.warm {
             let leading = self.leading();
-            self.guard.decide(event, surprise, &point.value.sample, leading)
+            let all = self.admitted.iter().all(|admitted| *admitted);
+            self.guard.decide(event, self.fusion.unlevelled(), all, &point.value.sample, leading)
         } else {
-            Admission::Admitted
+            Admission::Promoted
         };
         if admission.teaches_calibrators() {
             self.fusion.learn();
         }
-        let limit = -self.settings.guard.ln();
-        let guarded = self.warm && !admission.overrides_fields();
-        self.admitted.clear();
-        self.admitted.extend(self.fusion.strict().map(|nats| !guarded || nats <= limit));
+        if admission.overrides_fields() {
+            self.admitted.fill(true);
+        }
         let mut end = 0;
         for watch in &mut self.channels {
             let own = end..end + watch.fields.len();

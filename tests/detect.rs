@@ -96,7 +96,7 @@ fn planted_anomalies_of_several_kinds_are_found_and_explained() {
         (odd_amount, "numeric", "/amount", "of /customer=c10)"),
         (huge_amount, "numeric", "/amount", "of /customer=c10)"),
         (new_value, "joint", "/service", "0 of the last 2000 normal events"),
-        (odd_pair, "joint", "/", "together in 0 of the last 2000 normal events"),
+        (odd_pair, "categorical", "", "never with /"),
     ];
     for (sample, channel, field, expected) in cases {
         let (mut detector, _) = after(10_000);

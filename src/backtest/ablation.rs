@@ -91,11 +91,13 @@ struct Job<'a> {
 /// # Errors
 /// As [`super::run`], at the first run that fails.
 pub fn ablate(config: &Config, settings: &Settings) -> Result<Ablation, Error> {
-    let mut embeddings = embedding::open(config)?.shards;
+    // Held to the end: the model's thread ends with it.
+    let mut open = embedding::open(config)?;
+    let embeddings = &mut open.shards;
     let streams = streams(settings);
     let asked = config.pipeline.detect.channels;
     let whole: Vec<Job<'_>> = streams.iter().map(|settings| Job { settings, channels: asked }).collect();
-    let whole = run_all(config, &whole, &mut embeddings, settings.quiet)?;
+    let whole = run_all(config, &whole, embeddings, settings.quiet)?;
     // Only channels that the stream has fields for: the others change nothing.
     let mut cells = Vec::new();
     for (at, report) in whole.iter().enumerate() {
@@ -111,7 +113,7 @@ pub fn ablate(config: &Config, settings: &Settings) -> Result<Ablation, Error> {
         .iter()
         .filter_map(|(at, _, _, channels)| Some(Job { settings: streams.get(*at)?, channels: *channels }));
     let jobs: Vec<Job<'_>> = jobs.collect();
-    let reports = run_all(config, &jobs, &mut embeddings, settings.quiet)?;
+    let reports = run_all(config, &jobs, embeddings, settings.quiet)?;
     let mut table: Vec<Stream> = streams
         .iter()
         .zip(&whole)

@@ -82,21 +82,32 @@ impl Guard {
         }
     }
 
-    /// Decides about event number `event`, with its fused surprise in nats.
+    /// Surprise in nats beyond which an event, or a field, is too strange to teach.
+    pub(crate) fn limit(&self) -> f64 {
+        self.limit
+    }
+
+    /// Decides about event number `event`, with its fused surprise in nats, and whether each of its fields by itself
+    /// would be admitted.
     pub(crate) fn decide(
         &mut self,
         event: u64,
         surprise: f64,
+        fields: bool,
         sample: &Sample,
         leading: Leading,
     ) -> Admission {
-        if surprise <= self.limit {
+        let within = surprise <= self.limit;
+        if within && fields {
             return Admission::Admitted;
         }
         let shape = shape(sample, leading);
         if self.normal.get(shape).is_some() {
             self.normal.entry(shape, || ());
             return Admission::Promoted;
+        }
+        if within {
+            return Admission::Admitted;
         }
         let waiting = self.waiting.entry(shape, Waiting::default);
         let gap = waiting.last.map_or(u64::MAX, |last| event - last);
@@ -222,11 +233,11 @@ mod tests {
     fn the_strange_wait_and_the_steady_are_promoted() {
         let mut guard = Guard::new(0.02);
         let ordinary = text("all is well");
-        assert_eq!(guard.decide(0, 3.9, &ordinary, TEXT), Admission::Admitted);
+        assert_eq!(guard.decide(0, 3.9, true, &ordinary, TEXT), Admission::Admitted);
         let mut promoted_at = None;
         for event in 1..1_000 {
             let admission =
-                guard.decide(event, 6.0, &text(&format!("disk {event} failed on sda{event}")), TEXT);
+                guard.decide(event, 6.0, true, &text(&format!("disk {event} failed on sda{event}")), TEXT);
             match promoted_at {
                 Some(_) => assert_eq!(admission, Admission::Promoted),
                 None if admission == Admission::Promoted => promoted_at = Some(event),
@@ -236,7 +247,7 @@ mod tests {
         assert!(promoted_at.is_some_and(|event| (190..=500).contains(&event)), "{promoted_at:?}");
         assert_eq!(guard.promoted(), 1);
         assert_eq!(
-            guard.decide(1_000, 6.0, &text("disk removed"), TEXT),
+            guard.decide(1_000, 6.0, true, &text("disk removed"), TEXT),
             Admission::Quarantined { repeat: false }
         );
     }
@@ -245,16 +256,16 @@ mod tests {
     fn one_burst_or_a_seldom_guest_is_not_promoted() {
         let mut guard = Guard::new(0.02);
         let outage = text("connection refused");
-        assert!((0..150).all(|event| !guard.decide(event, 9.0, &outage, TEXT).teaches_channels()));
+        assert!((0..150).all(|event| !guard.decide(event, 9.0, true, &outage, TEXT).teaches_channels()));
         assert!(
             (5_000..500_000)
                 .step_by(3_000)
-                .all(|event| !guard.decide(event, 9.0, &outage, TEXT).teaches_channels())
+                .all(|event| !guard.decide(event, 9.0, true, &outage, TEXT).teaches_channels())
         );
         assert_eq!(guard.promoted(), 0);
         // Yet calibrators learn the seldom guest, and of a burst only its first event.
-        assert!(guard.decide(900_000, 9.0, &outage, TEXT).teaches_calibrators());
-        assert!(!guard.decide(900_001, 9.0, &outage, TEXT).teaches_calibrators());
+        assert!(guard.decide(900_000, 9.0, true, &outage, TEXT).teaches_calibrators());
+        assert!(!guard.decide(900_001, 9.0, true, &outage, TEXT).teaches_calibrators());
     }
 
     #[test]
@@ -290,7 +301,7 @@ mod tests {
     fn ever_new_shapes_cost_bounded_memory() {
         let mut guard = Guard::new(f64::NAN);
         for event in 0..10_000 {
-            guard.decide(event, 9.0, &text(&"x".repeat(1 + event as usize % 5_000)), TEXT);
+            guard.decide(event, 9.0, true, &text(&"x".repeat(1 + event as usize % 5_000)), TEXT);
         }
         assert!(guard.waiting.len() <= SHAPES && guard.normal.len() <= SHAPES);
     }

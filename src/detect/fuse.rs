@@ -32,6 +32,8 @@ pub(crate) struct Fusion {
     whole: Calibrator,
     /// What fields without a budget of their own count for in the event last judged.
     beside: f64,
+    /// The same event's surprise with all counted in full.
+    unlevelled: f64,
 }
 
 impl Fusion {
@@ -45,7 +47,7 @@ impl Fusion {
             calibrator: matches!(unit, Unit::Raw | Unit::Steady | Unit::Evidence).then(|| whole.clone()),
         };
         let entries = units.into_iter().map(entry).collect();
-        Self { power: power.clamp(1.0, 16.0), entries, sum: None, whole, beside: 1.0 }
+        Self { power: power.clamp(1.0, 16.0), entries, sum: None, whole, beside: 1.0, unlevelled: 0.0 }
     }
 
     /// The fused surprise of an event in nats, from 0, on a grid of 1e-6; from the scores of all fields of all
@@ -53,7 +55,7 @@ impl Fusion {
     pub(crate) fn judge(&mut self, scores: &[Option<f64>]) -> f64 {
         let (mut powers, mut all, mut spoke, mut own) = (0.0, 0.0, false, None::<f64>);
         for (at, entry) in self.entries.iter_mut().enumerate() {
-            entry.score = scores.get(at).copied().flatten().filter(|score| !score.is_nan());
+            entry.score = scores.get(at).copied().flatten().filter(|score| score.is_finite());
             entry.surprise = entry.score.map_or(0.0, |score| entry.nats(score, NOISE));
             if entry.unit != Unit::Budget {
                 spoke |= entry.score.is_some();
@@ -66,8 +68,14 @@ impl Fusion {
         self.sum = spoke.then(|| powers.powf(1.0 / self.power));
         self.beside = if own.is_some() { BESIDE } else { 1.0 };
         let others = self.sum.map_or(0.0, |sum| self.whole.surprise(sum).min(all / (1.0 - NOISE)));
-        let nats = (self.beside * others).max(own.unwrap_or(0.0));
-        (nats * GRID).round() / GRID
+        let own = own.unwrap_or(0.0);
+        self.unlevelled = others.max(own);
+        ((self.beside * others).max(own) * GRID).round() / GRID
+    }
+
+    /// Surprise of the event last judged as the guard needs it: a series beside it makes no other field less strange.
+    pub(crate) fn unlevelled(&self) -> f64 {
+        self.unlevelled
     }
 
     /// Score of each field for the event last judged, and its surprise as it counts.
@@ -118,8 +126,8 @@ impl Entry {
         let rarity = |calibrator: &Calibrator| calibrator.surprise(score - margin * score.abs());
         match (&self.calibrator, self.unit) {
             (Some(calibrator), Unit::Raw) => rarity(calibrator),
-            (Some(calibrator), Unit::Steady) => calibrator.surprise(score),
-            (Some(calibrator), _) => rarity(calibrator).min(score).max(0.0),
+            (Some(calibrator), Unit::Steady) => calibrator.surprise(score - 2.0 * margin),
+            (Some(calibrator), _) => calibrator.surprise(score).min(score).max(0.0),
             (None, _) => score.clamp(0.0, NATS_MAX),
         }
     }

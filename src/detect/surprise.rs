@@ -77,7 +77,9 @@ impl Calibrator {
             let since = as_high(&self.higher, score);
             let nats = self.tail.surprise(score);
             let share = since as f64 / (self.sorted.len() as f64 + 1.0);
-            return if since == 0 { nats } else { ((-nats).exp() + share).min(1.0).recip().ln() };
+            let nats = if since == 0 { nats } else { ((-nats).exp() + share).min(1.0).recip().ln() };
+            // Nor less than what is just below: there the records that have gone since no longer count.
+            return nats.max(self.rank(as_high(&self.top, self.tail.from)).min(self.tail.base));
         }
         let count = if score > self.start {
             as_high(&self.top, score)

@@ -61,8 +61,9 @@ impl Joint {
         let numbers = schema.numbers.len().min(FIELDS - schema.categories.len().min(FIELDS / 2));
         let categories = schema.categories.len().min(FIELDS - numbers);
         let keys = schema.keys.len().min(KEYS);
-        let field =
-            |kind| move |name: &Arc<str>| Field { name: name.clone(), kind, first: None, varies: false, changed: 0 };
+        let field = |kind| {
+            move |name: &Arc<str>| Field { name: name.clone(), kind, first: None, varies: false, changed: 0 }
+        };
         let of_numbers = schema.numbers.iter().take(numbers).map(field(Kind::Number));
         let of_categories = schema.categories.iter().take(categories).map(field(Kind::Category));
         Self {

@@ -76,7 +76,7 @@ impl Channel for Text {
     }
 
     fn unit(&self) -> Unit {
-        Unit::Nats
+        Unit::Evidence
     }
 
     fn score(&mut self, point: &Traced<Point>, scores: &mut Vec<Option<f64>>) {
@@ -134,7 +134,8 @@ impl Field {
     fn score(&mut self, text: &Arc<str>, extractor: &mut Extractor) -> Option<f64> {
         let features = self.recent.features(text, extractor);
         let surprise = self.counts.surprise(&features);
-        let sides = [surprise, self.lengths.standardised(features.length, surprise)];
+        // Below the mean for its length nothing is strange, however new a low is.
+        let sides = [surprise, self.lengths.standardised(features.length, surprise).max(0.0)];
         self.scored = Some(Scored { features, sides });
         let [plain, given_length] = [0, 1].map(|side: usize| self.rarities[side].nats(sides[side]));
         Some(on_grid(plain?.max(given_length?)))

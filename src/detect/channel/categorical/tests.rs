@@ -67,7 +67,7 @@ fn a_rare_combination_of_common_values_is_found() {
     assert_eq!(score(&mut channel, &usual), [Some(0.0); 2]);
     // Recounted: each service comes in a quarter of events and has a weight of some 360, each operation in a twelfth.
     // The operation has the larger gain, so both fields are judged by what their pair proved.
-    let expected = (362.0_f64 / 2.0).ln() - MARGIN;
+    let expected = (362.0_f64 / 2.0).ln();
     assert!((score(&mut channel, &odd)[1].unwrap() - expected).abs() < 0.2, "{expected}");
     let reason = reason(&channel, &odd, 1);
     assert!(reason.expected.starts_with("never with /service=auth ("), "{}", reason.expected);
@@ -125,8 +125,8 @@ fn many_fields_keep_few_pairs_and_the_good_one_is_among_them() {
         values[11] = Some("as 2");
         point(&values, Some("h"))
     };
-    // Of twelve values none is seen 100 times here: enough to know the pair, not to break its habit.
-    assert!(score(&mut channel, &odd)[11].unwrap() < 0.5);
+    // Each value was seen some 130 times, decayed: just enough of a habit to be broken.
+    assert!(score(&mut channel, &odd)[11].unwrap() < MARGIN + 0.5);
     assert!(channel.pairs.iter().any(|pair| pair.field == 0 && matches!(pair.other, Other::Field(11))));
     assert_eq!(reason(&channel, &odd, 11).context.as_deref(), Some("/c0=1"));
 }

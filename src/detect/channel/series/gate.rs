@@ -8,8 +8,8 @@
 //! metrics, .50 to .55 on card payments. A tie is a half.
 //!
 //! A time may be constant, lie or run backwards: equal times tell nothing, and a step back is as irregular as can
-//! be. If there is but one series, evenly spaced times may be numbers given to events of any kind, so continuity has
-//! to show as well. Events that come in bursts resemble each other within a burst, in any order (bytes of one visitor's
+//! be. If there is but one series, or one beside which the others are rare (a level that is nearly always the same),
+//! evenly spaced times may be numbers given to events of any kind, so continuity has to show as well. Events that come in bursts resemble each other within a burst, in any order (bytes of one visitor's
 //! requests: continuity .57, irregularity .9), so of them much more continuity is asked. The older values are drawn by
 //! a counter's hash. It must never look at scores.
 
@@ -30,6 +30,8 @@ pub(super) struct Trace {
 pub(super) struct Gate {
     values: u64,
     series: u64,
+    /// Values of the longest series.
+    longest: u64,
     irregularity: Share,
     continuity: Share,
     on: bool,
@@ -46,6 +48,7 @@ impl Gate {
         }
         (trace.last, trace.time) = (x, time);
         trace.seen += 1;
+        self.longest = self.longest.max(trace.seen);
         self.on = self.decide();
     }
 
@@ -93,7 +96,7 @@ impl Gate {
             if count < PROOF { 0.0 } else { mean - margin / count.sqrt() }
         };
         let regular = self.irregularity.count >= PROOF && self.irregularity.mean < IRREGULAR;
-        let sampled = regular && (self.series > 1 || continuity(1.0) > 0.5);
+        let sampled = regular && (self.values >= self.longest * 3 / 2 || continuity(1.0) > 0.5);
         // Once on, the estimate itself decides: no flicker while it is about the limit.
         let bursts = self.irregularity.count >= PROOF && self.irregularity.mean > BURSTS;
         let limit = if bursts { CONTINUOUS_IN_BURSTS } else { CONTINUOUS };

@@ -61,6 +61,12 @@ impl Records {
             let Some(near) = near.filter(|&near| self.held[near].log < log) else { return };
             self.held.remove(near);
         }
+        // Records of long ago count little; were they held for ever, a series of bounded steps would in the end have no
+        // record that counts, and every step would be one.
+        if self.held.len() == HELD_MAX && self.weight <= HELD_MAX as f64 / 2.0 {
+            let oldest = (0..HELD_MAX).max_by_key(|at| now.wrapping_sub(self.held[*at].when));
+            self.held.remove(oldest.unwrap_or_default());
+        }
         let at = self.above(log);
         if at == HELD_MAX {
             return;
