@@ -89,6 +89,10 @@ pub struct Gauges {
     pub threshold: f64,
     /// Shapes of strange events that have become normal.
     pub promoted: u64,
+    /// Incidents that the budget allowed for since the lane is warm.
+    pub budgeted: f64,
+    /// Incidents opened since.
+    pub realised: f64,
 }
 
 /// Judges the points of one lane.
@@ -157,6 +161,7 @@ impl Detector {
 
     /// How much it holds and where it stands.
     pub fn gauges(&self) -> Gauges {
+        let (budgeted, realised) = self.threshold.account();
         let held = || self.channels.iter().map(|watch| watch.channel.held());
         Gauges {
             seen: self.seen,
@@ -165,6 +170,8 @@ impl Detector {
             evicted: held().map(|held| held.evicted).sum(),
             threshold: self.threshold.line(),
             promoted: self.guard.promoted(),
+            budgeted,
+            realised,
         }
     }
 

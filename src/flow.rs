@@ -138,13 +138,14 @@ pub struct Point {
 /// How strange one channel found an event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChannelSurprise {
-    /// Which way of being strange: `density`, `text`, `numeric`, `categorical`.
+    /// Which way of being strange: `density`, `text`, `joint`, `numeric`, `categorical`, `series`.
     pub channel: &'static str,
-    /// Pointer of the field it looked at.
+    /// Pointer of the field it looked at; empty (the whole event) for `joint`.
     pub field: Arc<str>,
     /// Raw score in the channel's own unit.
     pub score: f64,
-    /// -ln of the share of events lately that score as high, a tenth of the score taken off for noise; nats.
+    /// How much it counts for, in nats: as a rule -ln of the share of events lately that score as high, a tenth of the
+    /// score taken off for noise.
     pub surprise: f64,
 }
 

@@ -59,6 +59,13 @@ pub fn lane(topic: &str, partition: i32, progress: f64, threshold: f64, waiting:
     gauge!("outlierd_events_waiting", &labels).set(waiting as f64);
 }
 
+/// One lane since it is warm: incidents that its budget allowed for, and those opened.
+pub fn budget(topic: &str, partition: i32, budgeted: f64, realised: f64) {
+    let labels = [("topic", topic.to_owned()), ("partition", partition.to_string())];
+    gauge!("outlierd_incidents_budgeted", &labels).set(budgeted);
+    gauge!("outlierd_incidents_realised", &labels).set(realised);
+}
+
 /// How many records one lane is behind the end of its partition.
 pub fn lag(topic: &str, partition: i32, records: i64) {
     let labels = [("topic", topic.to_owned()), ("partition", partition.to_string())];
@@ -99,6 +106,11 @@ fn describe() {
     describe_counter!("outlierd_dead_letters_acknowledged_total", "records put aside and acknowledged");
     describe_gauge!("outlierd_warmup_ratio", "share of its warm-up that a partition has seen, 0 to 1");
     describe_gauge!("outlierd_threshold_nats", "line that a fused surprise must cross");
+    describe_gauge!(
+        "outlierd_incidents_budgeted",
+        "incidents that the budget allowed for since the partition is warm"
+    );
+    describe_gauge!("outlierd_incidents_realised", "incidents opened since the partition is warm");
     describe_gauge!("outlierd_events_waiting", "events of a partition taken in and not yet judged");
     describe_gauge!("outlierd_consumer_lag_records", "records behind the end of the partition");
     describe_gauge!("outlierd_ready", "1 when the part is ready");

@@ -205,6 +205,10 @@ pub struct LaneView {
     pub gathered: usize,
     /// Records taken in and not yet judged.
     pub waiting: usize,
+    /// Incidents that the budget allowed for since the lane is warm.
+    pub budgeted: f64,
+    /// Incidents opened since the lane is warm.
+    pub realised: f64,
 }
 
 /// The state of the stream.

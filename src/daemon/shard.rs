@@ -295,6 +295,7 @@ impl Running {
                 view.threshold,
                 view.waiting,
             );
+            metrics::budget(&view.lane.topic, view.lane.partition, view.budgeted, view.realised);
         }
         self.shard.progress.set_lanes(self.shard.index, views);
     }

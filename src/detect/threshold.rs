@@ -8,6 +8,7 @@
 //! 2021; here in log space, which makes the step a factor of e^STEP whatever the budget). Summed up, incidents less
 //! their budget are the offset's change over STEP: no drift can cost more than its size in nats over STEP incidents.
 //! Events folded into an incident already open are not incidents, so a burst does not raise the line.
+//! Until the first few incidents the step is [`STEP_FIRST`]: a line that starts in the wrong place gets there sooner.
 //!
 //! A budget in time needs the events' rate in event time: the mean step from event to event, negative steps
 //! counted as such, so that times out of order cancel out, and none counted for more than the budget's span.
@@ -22,19 +23,28 @@ use crate::flow::Time;
 pub(crate) struct Threshold {
     budget: Budget,
     offset: f64,
+    opened: u32,
+    /// Since the lane is warm: incidents an event, budgeted and opened, summed up.
+    budgeted: f64,
+    realised: f64,
     pace: Pace,
 }
 
 impl Threshold {
     /// Starts at the budget.
     pub(crate) fn new(budget: Budget) -> Self {
-        Self { budget, offset: 0.0, pace: Pace::default() }
+        Self { budget, offset: 0.0, opened: 0, budgeted: 0.0, realised: 0.0, pace: Pace::default() }
     }
 
     /// The surprise to exceed, in nats.
     pub(crate) fn line(&self) -> f64 {
         let line = self.offset - self.rate().ln();
         (line * 1e6).round() / 1e6
+    }
+
+    /// Incidents that the budget allowed for since the lane is warm, and those there were.
+    pub(crate) fn account(&self) -> (f64, f64) {
+        (self.budgeted, self.realised)
     }
 
     /// Takes in what became of an event. While the lane is not warm, only time passes.
@@ -44,7 +54,11 @@ impl Threshold {
         }
         if warm {
             let realised = if opened { 1.0 } else { 0.0 };
-            self.offset = (self.offset + STEP * (realised - self.rate())).clamp(-SINK, RISE);
+            let step = if self.opened < FIRST { STEP_FIRST } else { STEP };
+            self.budgeted += self.rate();
+            self.realised += realised;
+            self.offset = (self.offset + step * (realised - self.rate())).clamp(-SINK, RISE);
+            self.opened += u32::from(opened && self.opened < FIRST);
         }
     }
 
@@ -65,6 +79,9 @@ impl Threshold {
 /// Nats that one incident raises the line by. A drift of 7 nats (twice the scale at 1 in 1 000) then costs 14
 /// incidents beyond the budget, and at rest the line wanders by sqrt(STEP / 2) = .5 nats about its place.
 const STEP: f64 = 0.5;
+/// The same until so many incidents have been opened.
+const STEP_FIRST: f64 = 2.0;
+const FIRST: u32 = 3;
 /// The line sinks at most so far below the budget: a stream without incidents is not searched for trifles.
 const SINK: f64 = 3.0;
 /// The line rises at most so far above it.
@@ -142,6 +159,16 @@ mod tests {
         for (name, count) in cases {
             assert!((50.0..=200.0).contains(&count), "{name}: {count} incidents where 100 are budgeted");
         }
+    }
+
+    #[test]
+    fn tells_what_was_budgeted_and_what_was_opened_since_it_is_warm() {
+        let mut threshold = Threshold::new(Budget::Events(100.0));
+        for event in 0..2_000 {
+            threshold.settle(Time(event), event % 250 == 0, event >= 1_000);
+        }
+        let (budgeted, realised) = threshold.account();
+        assert!((budgeted - 10.0).abs() < 1e-6 && (realised - 4.0).abs() < 1e-9, "{budgeted} {realised}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{Commit, Counts, Effect, LaneView, Settings, Ticket};
 use crate::alert::Incidents;
 use crate::decode::{self, Decoded};
-use crate::detect::Detector;
+use crate::detect::{Detector, Gauges};
 use crate::flow::{
     Alert, Embedding, Event, Fault, Lane, Origin, Point, Record, Rejection, Schema, Time, Traced, Verdict,
 };
@@ -174,15 +174,20 @@ impl LaneState {
     }
 
     pub(super) fn view(&self, lane: &Lane) -> LaneView {
-        let (gathered, seen, warm, threshold) = match &self.stage {
-            Stage::Gathering(first) => (first.events.len(), 0, false, 0.0),
-            Stage::Running(running) => {
-                let gauges = running.detector.gauges();
-                let warm = gauges.seen >= self.settings.detect.warmup_events;
-                (0, gauges.seen, warm, gauges.threshold)
-            }
+        let (gathered, gauges) = match &self.stage {
+            Stage::Gathering(first) => (first.events.len(), Gauges::default()),
+            Stage::Running(running) => (0, running.detector.gauges()),
         };
-        LaneView { lane: lane.clone(), seen, warm, threshold, gathered, waiting: self.queue.len() }
+        LaneView {
+            lane: lane.clone(),
+            seen: gauges.seen,
+            warm: gathered == 0 && gauges.seen >= self.settings.detect.warmup_events,
+            threshold: gauges.threshold,
+            gathered,
+            waiting: self.queue.len(),
+            budgeted: gauges.budgeted,
+            realised: gauges.realised,
+        }
     }
 
     /// Takes records in, in order.
