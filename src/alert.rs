@@ -1,8 +1,8 @@
 //! Decides which verdicts a person is told of: similar ones close in time are one incident.
 //!
 //! An outage writes ten thousand lines and deserves one alert, not ten thousand. What is similar follows from what was
-//! strange: where words were, the words must be alike; where a number or a category was, it must be the same field
-//! of the same key. Only the events of the lane move time here, so that reading them again folds them the same way.
+//! strange: where words were, the words must be alike; where a number or a category was in its context, it must be the
+//! same field of the same key; where a combination was, most of its parts and the key. Only the events of the lane move time here, so that reading them again folds them the same way.
 //! It must never look at a clock, nor hold more than `open_max` incidents.
 
 mod clock;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::flow::{Alert, Phase, Point, Record, Schema, Time, Traced, Verdict};
 use clock::Clock;
-use group::Trait;
+use group::{Trait, Varied};
 
 /// What grouping needs to know.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +45,7 @@ pub struct Incidents {
     /// In the order in which they were opened.
     open: Vec<Incident>,
     clock: Clock,
+    varied: Varied,
     /// No incident ends at or before this time.
     quiet_until: i64,
 }
@@ -62,7 +63,7 @@ impl Incidents {
     /// None yet.
     pub fn new(settings: Settings) -> Self {
         let clock = Clock::new(settings.gap_ms.saturating_add(1));
-        Self { settings, open: Vec::new(), clock, quiet_until: i64::MAX }
+        Self { settings, open: Vec::new(), clock, varied: Varied::default(), quiet_until: i64::MAX }
     }
 
     /// Takes a verdict, normal or not, in the order of the lane.
@@ -77,6 +78,7 @@ impl Incidents {
     ) -> Outcome {
         let mut outcome = Outcome::default();
         self.advance(judged.origin.time);
+        self.varied.see(&point.sample, judged.value.is_anomaly());
         if self.clock.now() > self.quiet_until {
             self.close_ended(&mut outcome.alerts);
         }
@@ -134,7 +136,7 @@ impl Incidents {
     fn nearest(&mut self, of: &Trait) -> Option<&mut Incident> {
         let mut nearest: Option<(f64, &mut Incident)> = None;
         for incident in &mut self.open {
-            let likeness = incident.of.likeness(of);
+            let likeness = incident.of.likeness(of, &self.varied);
             if likeness >= self.settings.similarity
                 && nearest.as_ref().is_none_or(|(most, _)| likeness > *most)
             {

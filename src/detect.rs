@@ -106,8 +106,9 @@ pub struct Detector {
     fusion: Fusion,
     threshold: Threshold,
     guard: Guard,
-    /// Whether the verdict last given could raise an alert.
+    /// Whether the verdict last given could raise an alert, and whether it was over the line.
     warm: bool,
+    over: bool,
 }
 
 impl Detector {
@@ -124,6 +125,7 @@ impl Detector {
             scores: Vec::new(),
             admitted: Vec::new(),
             warm: false,
+            over: false,
             channels,
             settings,
         }
@@ -146,7 +148,8 @@ impl Detector {
             warm: self.warm,
             evidence: None,
         };
-        if verdict.is_anomaly() {
+        self.over = verdict.is_anomaly();
+        if self.over {
             verdict.evidence = Some(self.explain(point));
         }
         verdict.admitted = self.learn(point, seen).teaches_channels();
@@ -156,7 +159,7 @@ impl Detector {
     /// Tells the budget what became of the verdict last given: whether it opened an incident (rather than being
     /// normal or one more event of an incident already open).
     pub fn settle(&mut self, time: Time, opened: bool) {
-        self.threshold.settle(time, opened, self.warm);
+        self.threshold.settle(time, self.over, opened, self.warm);
     }
 
     /// How much it holds and where it stands.

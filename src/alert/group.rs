@@ -3,7 +3,7 @@
 //! The channel that found an anomaly strangest tells what to compare. Comparing texts where a number was strange
 //! would fold all odd amounts of a day into one; comparing fields where words were strange would fold all new
 //! messages into one. Where a combination was strange, most of its parts must be the same: the categories, and the
-//! magnitudes of the numbers. Of several texts only the one that was strange is compared: the others, such as the user agent
+//! magnitudes of the numbers, of those that differ from event to event at all. Of several texts only the one that was strange is compared: the others, such as the user agent
 //! beside a request, are alike because one client sent them.
 
 use std::sync::Arc;
@@ -56,7 +56,7 @@ impl Trait {
     }
 
     /// 1 for the same, less for the less alike; minus infinity for what cannot be compared.
-    pub(super) fn likeness(&self, other: &Self) -> f64 {
+    pub(super) fn likeness(&self, other: &Self, varied: &Varied) -> f64 {
         match (self, other) {
             (
                 Self::Words { field, embedding },
@@ -65,14 +65,44 @@ impl Trait {
             (Self::Parts { parts, key }, Self::Parts { parts: other_parts, key: other_key })
                 if key == other_key && parts.len() == other_parts.len() =>
             {
-                let same = parts.iter().zip(other_parts).filter(|(part, other)| part == other).count();
-                same as f64 / parts.len().max(1) as f64
+                let pairs = parts.iter().zip(other_parts).zip(&varied.varies).filter(|(_, varies)| **varies);
+                let (mut count, mut same) = (0, 0);
+                for ((part, other), _) in pairs.filter(|((part, other), _)| **part != 0 || **other != 0) {
+                    count += 1;
+                    same += u32::from(part == other);
+                }
+                // Nothing that could differ: the same.
+                if count == 0 { 1.0 } else { f64::from(same) / f64::from(count) }
             }
             (
                 Self::Field { channel, field, key },
                 Self::Field { channel: other_channel, field: other_field, key: other_key },
             ) if channel == other_channel && field == other_field && key == other_key => 1.0,
             _ => f64::NEG_INFINITY,
+        }
+    }
+}
+
+/// Which parts of a lane's events differ at all: what never does makes no two of them alike.
+#[derive(Debug, Default)]
+pub(super) struct Varied {
+    first: Vec<u64>,
+    varies: Vec<bool>,
+    events: u64,
+}
+
+impl Varied {
+    /// Looks at every eighth event, and at all that are strange.
+    pub(super) fn see(&mut self, sample: &Sample, strange: bool) {
+        self.events += 1;
+        if !strange && !self.events.is_multiple_of(8) {
+            return;
+        }
+        let parts = parts(sample);
+        self.first.extend(parts.iter().skip(self.first.len()));
+        self.varies.resize(self.first.len(), false);
+        for ((varies, first), part) in self.varies.iter_mut().zip(&self.first).zip(&parts) {
+            *varies |= first != part;
         }
     }
 }
@@ -133,11 +163,21 @@ mod tests {
 
     #[test]
     fn combinations_are_alike_as_far_as_their_parts_are_and_never_across_keys() {
+        let mut varied = Varied::default();
         let one = combination([100.0, 3.0], "tcp", "a");
-        assert!((one.likeness(&combination([101.0, 3.5], "tcp", "a")) - 1.0).abs() < 1e-9);
-        assert!((one.likeness(&combination([101.0, 3.5], "udp", "a")) - 0.75).abs() < 1e-9);
-        assert!((one.likeness(&combination([9e9, 0.0], "udp", "a")) - 0.25).abs() < 1e-9);
-        assert!(one.likeness(&combination([100.0, 3.0], "tcp", "b")) < 0.0);
+        let likeness = |other: &Trait, varied: &Varied| one.likeness(other, varied);
+        let other = combination([9e9, 0.0], "udp", "a");
+        assert!((likeness(&other, &varied) - 1.0).abs() < 1e-9, "nothing is known to differ yet");
+        for (numbers, protocol) in [([100.0, 3.0], "tcp"), ([7.0, 900.0], "udp")] {
+            let numbers = numbers.map(Some).to_vec();
+            let categories = vec![Some(protocol.into()), Some("SF".into())];
+            varied.see(&Sample { numbers, categories, ..Sample::default() }, true);
+        }
+        // Of the three parts that differ; the flag is always the same.
+        assert!((likeness(&combination([101.0, 3.5], "tcp", "a"), &varied) - 1.0).abs() < 1e-9);
+        assert!((likeness(&combination([101.0, 3.5], "udp", "a"), &varied) - 2.0 / 3.0).abs() < 1e-9);
+        assert!(likeness(&other, &varied) < 1e-9);
+        assert!(likeness(&combination([100.0, 3.0], "tcp", "b"), &varied) < 0.0);
     }
 
     #[test]

@@ -8,6 +8,8 @@
 //! 2021; here in log space, which makes the step a factor of e^STEP whatever the budget). Summed up, incidents less
 //! their budget are the offset's change over STEP: no drift can cost more than its size in nats over STEP incidents.
 //! Events folded into an incident already open are not incidents, so a burst does not raise the line.
+//! Nor does it sink while ten times as many events are over it as incidents are budgeted: where all that is strange is of
+//! one incident, no line keeps the budget from below.
 //! Until the first few incidents the step is [`STEP_FIRST`]: a line that starts in the wrong place gets there sooner.
 //!
 //! A budget in time needs the events' rate in event time: the mean step from event to event, negative steps
@@ -24,6 +26,8 @@ pub(crate) struct Threshold {
     budget: Budget,
     offset: f64,
     opened: u32,
+    /// Share of events over the line lately.
+    over: f64,
     /// Since the lane is warm: incidents an event, budgeted and opened, summed up.
     budgeted: f64,
     realised: f64,
@@ -33,7 +37,15 @@ pub(crate) struct Threshold {
 impl Threshold {
     /// Starts at the budget.
     pub(crate) fn new(budget: Budget) -> Self {
-        Self { budget, offset: 0.0, opened: 0, budgeted: 0.0, realised: 0.0, pace: Pace::default() }
+        Self {
+            budget,
+            offset: 0.0,
+            opened: 0,
+            over: 0.0,
+            budgeted: 0.0,
+            realised: 0.0,
+            pace: Pace::default(),
+        }
     }
 
     /// The surprise to exceed, in nats.
@@ -48,16 +60,19 @@ impl Threshold {
     }
 
     /// Takes in what became of an event. While the lane is not warm, only time passes.
-    pub(crate) fn settle(&mut self, time: Time, opened: bool, warm: bool) {
+    pub(crate) fn settle(&mut self, time: Time, over: bool, opened: bool, warm: bool) {
         if let Budget::Rate { span_ms, .. } = self.budget {
             self.pace.step(time, span_ms);
         }
         if warm {
             let realised = if opened { 1.0 } else { 0.0 };
+            let rate = self.rate();
+            self.over += rate / OVER_MEMORY * (f64::from(u8::from(over)) - self.over);
             let step = if self.opened < FIRST { STEP_FIRST } else { STEP };
             self.budgeted += self.rate();
             self.realised += realised;
-            self.offset = (self.offset + step * (realised - self.rate())).clamp(-SINK, RISE);
+            let sinking = if self.over > OVER_MAX * rate { 0.0 } else { rate };
+            self.offset = (self.offset + step * (realised - sinking)).clamp(-SINK, RISE);
             self.opened += u32::from(opened && self.opened < FIRST);
         }
     }
@@ -79,6 +94,11 @@ impl Threshold {
 /// Nats that one incident raises the line by. A drift of 7 nats (twice the scale at 1 in 1 000) then costs 14
 /// incidents beyond the budget, and at rest the line wanders by sqrt(STEP / 2) = .5 nats about its place.
 const STEP: f64 = 0.5;
+/// Events over the line, as a multiple of incidents budgeted, above which the line does not sink: they are folded into
+/// incidents that are open, and lower it would only fold more.
+const OVER_MAX: f64 = 10.0;
+/// Incidents budgeted over which that share is averaged.
+const OVER_MEMORY: f64 = 0.2;
 /// The same until so many incidents have been opened.
 const STEP_FIRST: f64 = 2.0;
 const FIRST: u32 = 3;
@@ -138,7 +158,7 @@ mod tests {
                 open_until = event + 20;
             }
             count += f64::from(u8::from(opened));
-            threshold.settle(Time(i64::from(event) * 10), opened, true);
+            threshold.settle(Time(i64::from(event) * 10), over, opened, true);
         }
         count
     }
@@ -162,10 +182,27 @@ mod tests {
     }
 
     #[test]
+    fn does_not_sink_while_all_that_is_strange_is_of_one_incident() {
+        let mut threshold = Threshold::new(Budget::Events(500.0));
+        threshold.settle(Time(0), true, true, true);
+        let before = threshold.line();
+        // An event in ten is over the line, and all belong to the incident that is open.
+        for event in 0..20_000 {
+            threshold.settle(Time(event), event % 10 == 0, false, true);
+        }
+        assert!(before - threshold.line() < 0.5, "{before} {}", threshold.line());
+        // When it is over, the line sinks.
+        for event in 0..20_000 {
+            threshold.settle(Time(event), false, false, true);
+        }
+        assert!(before - threshold.line() > 2.0);
+    }
+
+    #[test]
     fn tells_what_was_budgeted_and_what_was_opened_since_it_is_warm() {
         let mut threshold = Threshold::new(Budget::Events(100.0));
         for event in 0..2_000 {
-            threshold.settle(Time(event), event % 250 == 0, event >= 1_000);
+            threshold.settle(Time(event), event % 250 == 0, event % 250 == 0, event >= 1_000);
         }
         let (budgeted, realised) = threshold.account();
         assert!((budgeted - 10.0).abs() < 1e-6 && (realised - 4.0).abs() < 1e-9, "{budgeted} {realised}");
@@ -175,9 +212,9 @@ mod tests {
     fn starts_at_the_budget_and_moves_only_when_warm() {
         let mut threshold = Threshold::new(Budget::Events(10_000.0));
         assert!((threshold.line() - 10_000_f64.ln()).abs() < 1e-6);
-        threshold.settle(Time(0), true, false);
+        threshold.settle(Time(0), true, true, false);
         assert!((threshold.line() - 10_000_f64.ln()).abs() < 1e-6);
-        threshold.settle(Time(0), true, true);
+        threshold.settle(Time(0), true, true, true);
         assert!(threshold.line() > 10_000_f64.ln() + 0.49);
     }
 
@@ -187,16 +224,16 @@ mod tests {
         let mut threshold = Threshold::new(day);
         for event in 0..5_000_i64 {
             let jitter = if event % 2 == 0 { 4_000 } else { 0 };
-            threshold.settle(Time(event * 1_000 + jitter), false, false);
+            threshold.settle(Time(event * 1_000 + jitter), false, false, false);
         }
         // 86 400 events a day: one in 4 320.
         assert!((threshold.line() - 4_320_f64.ln()).abs() < 0.1, "{}", threshold.line());
         for wild in [i64::MAX, i64::MIN, 5_001_000] {
-            threshold.settle(Time(wild), false, false);
+            threshold.settle(Time(wild), false, false, false);
             assert!(threshold.line().is_finite());
         }
         for _ in 0..100_000 {
-            threshold.settle(Time(5_001_000), false, true);
+            threshold.settle(Time(5_001_000), false, false, true);
         }
         assert!(threshold.line().is_finite() && threshold.line() > 0.0);
         let none = Threshold::new(Budget::Events(f64::NAN));

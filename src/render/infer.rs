@@ -118,9 +118,27 @@ pub(super) fn findings(first: &[Event]) -> Vec<Finding> {
             }
         })
         .collect();
+    keep_something(&mut findings);
     keep_one_time(&mut findings);
     keep_the_frequent(&mut findings);
     findings
+}
+
+/// Events must have something to be judged by: where nothing else is there, what counts up is a number after all, and a
+/// key a category.
+fn keep_something(findings: &mut [Finding]) {
+    let judged = |kind: Kind| matches!(kind, Kind::Text | Kind::Number | Kind::Category);
+    if findings.iter().any(|finding| judged(finding.kind)) {
+        return;
+    }
+    let counters = findings.iter().any(|finding| finding.why == Why::Counter);
+    for finding in findings.iter_mut() {
+        match (finding.why, finding.kind) {
+            (Why::Counter, _) => finding.kind = Kind::Number,
+            (_, Kind::Key) if !counters => finding.kind = Kind::Category,
+            _ => {}
+        }
+    }
 }
 
 /// An event has one time: the first field of those that tell it finely. Days give way to hours and seconds.
