@@ -40,7 +40,7 @@ use rows::Rows;
 
 pub use ablation::{Ablation, Cell, Stream, ablate};
 pub use label::Labels;
-pub use report::{Channel, Fields, Report, Seconds, Windows};
+pub use report::{Channel, Fields, Gate, Report, Seconds, Windows};
 
 /// Records handed to the pipeline at once.
 const BATCH: usize = 512;

@@ -20,6 +20,7 @@ mod admission;
 mod channel;
 mod fuse;
 mod gain;
+mod lift;
 mod lru;
 mod selection;
 mod surprise;
@@ -27,7 +28,7 @@ mod threshold;
 mod window;
 
 use admission::{Admission, Guard, Leading};
-use channel::Channel;
+use channel::{Channel, Weight};
 use fuse::Fusion;
 use threshold::Threshold;
 
@@ -45,6 +46,17 @@ pub enum Budget {
         /// In how many milliseconds.
         span_ms: f64,
     },
+}
+
+/// Whether what a text says tells more than its letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matters {
+    /// To be found out, by field and without labels.
+    Auto,
+    /// It does: the operator says so.
+    Yes,
+    /// It does not: what a transformer finds near serves as evidence only.
+    No,
 }
 
 /// What the detector needs to know; checked when made.
@@ -72,6 +84,22 @@ pub struct Settings {
     pub budget: Budget,
     /// The channels that are asked.
     pub channels: Selection,
+    /// Whether meaning matters; none where no transformer reads the texts.
+    pub meaning: Option<Matters>,
+}
+
+/// What a transformer's view of a text field counts for, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gate {
+    /// Pointer of the field.
+    pub field: Arc<str>,
+    /// Correlation of its cosines with those of letters over pairs of recent texts; none while unknown.
+    pub correlation: Option<f64>,
+    /// How often it is among the strangest twentieth together with the text channel, over chance; none where that is not
+    /// asked.
+    pub lift: Option<f64>,
+    /// What its surprise is multiplied by, 0 to 1.
+    pub weight: f64,
 }
 
 /// How much a detector holds and where it stands, for metrics.
@@ -101,6 +129,8 @@ pub struct Detector {
     settings: Settings,
     seen: u64,
     channels: Vec<Watch>,
+    /// Places of fields whose channel may be given less weight than the rest.
+    gated: Vec<usize>,
     scores: Vec<Option<f64>>,
     admitted: Vec<bool>,
     fusion: Fusion,
@@ -117,9 +147,12 @@ impl Detector {
     pub fn new(settings: Settings, schema: Arc<Schema>) -> Self {
         let channels: Vec<Watch> = channels(&settings, &schema).into_iter().map(Watch::new).collect();
         let units = channels.iter().flat_map(|watch| vec![watch.channel.unit(); watch.fields.len()]);
+        let mut fusion = Fusion::new(settings.fusion_power, settings.calibration_events, units);
+        let gated = gated(&channels, &mut fusion);
         Self {
             seen: 0,
-            fusion: Fusion::new(settings.fusion_power, settings.calibration_events, units),
+            fusion,
+            gated,
             threshold: Threshold::new(settings.budget),
             guard: Guard::new(settings.guard),
             scores: Vec::new(),
@@ -134,6 +167,7 @@ impl Detector {
     /// Scores a point against the points before it, then learns from it if the guard admits it. Takes any point,
     /// also one that does not fit the schema: what is missing is not strange.
     pub fn judge(&mut self, point: &Traced<Point>) -> Verdict {
+        self.weigh();
         self.score(point);
         let surprise = self.fusion.judge(&self.scores);
         let seen = self.seen;
@@ -178,6 +212,33 @@ impl Detector {
         }
     }
 
+    /// What each field of a transformer's view counts for.
+    pub fn gates(&self) -> Vec<Gate> {
+        let gates = self.gated.iter().filter_map(|place| {
+            let (watch, at) = self.places().nth(*place)?;
+            let (weight, lift) = self.fusion.standing(*place);
+            let field = Arc::clone(watch.fields.get(at)?);
+            Some(Gate { field, correlation: watch.channel.correlation(at), lift, weight })
+        });
+        gates.collect()
+    }
+
+    /// Each channel and the number of its field, in the order of scores.
+    fn places(&self) -> impl Iterator<Item = (&Watch, usize)> {
+        self.channels.iter().flat_map(|watch| (0..watch.fields.len()).map(move |at| (watch, at)))
+    }
+
+    fn weigh(&mut self) {
+        if self.gated.is_empty() {
+            return;
+        }
+        let weights = self.places().map(|(watch, at)| watch.channel.weight(at));
+        let weights: Vec<Weight> = weights.collect();
+        for (at, weight) in weights.into_iter().enumerate() {
+            self.fusion.weigh(at, weight);
+        }
+    }
+
     fn score(&mut self, point: &Traced<Point>) {
         self.scores.clear();
         let mut end = 0;
@@ -202,16 +263,22 @@ impl Detector {
     }
 
     fn explain(&self, point: &Traced<Point>) -> Evidence {
-        let places =
-            self.channels.iter().flat_map(|watch| (0..watch.fields.len()).map(move |at| (watch, at)));
         let mut strongest: Vec<_> =
-            places.zip(self.fusion.entries()).map(|(place, (_, nats))| (nats, place)).collect();
+            self.places().zip(self.fusion.entries()).map(|(place, (_, nats))| (nats, place)).collect();
         // Stable: of equals the first channel speaks first.
         strongest.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         let mut evidence = Evidence::default();
         let loud = strongest.iter().take_while(|(nats, _)| *nats >= REASON_MIN).count().clamp(1, REASONS);
-        for (_, (watch, at)) in strongest.into_iter().take(loud) {
-            watch.channel.explain(point, at, &mut evidence);
+        for (_, (watch, at)) in strongest.iter().take(loud) {
+            watch.channel.explain(point, *at, &mut evidence);
+        }
+        // What is near by a view that was not loud, or not asked, still helps to understand a text that is told of.
+        for (_, (watch, at)) in strongest.iter().skip(loud).filter(|(_, (watch, _))| watch.is_gated()) {
+            if evidence.reasons.iter().any(|reason| Some(&reason.field) == watch.fields.get(*at)) {
+                let mut aside = Evidence::default();
+                watch.channel.explain(point, *at, &mut aside);
+                evidence.neighbours.append(&mut aside.neighbours);
+            }
         }
         evidence.reasons.truncate(REASONS);
         evidence
@@ -219,10 +286,7 @@ impl Detector {
 
     /// The field that was loudest; of equals the first.
     fn leading(&self) -> Leading {
-        let places = self
-            .channels
-            .iter()
-            .flat_map(|watch| (0..watch.fields.len()).map(move |at| (watch.channel.name(), at)));
+        let places = self.places().map(|(watch, at)| (watch.channel.name(), at));
         let louder = |(most, place), (nats, other)| if nats > most { (nats, other) } else { (most, place) };
         let entries = self.fusion.entries().map(|(_, nats)| nats).zip(places);
         match entries.reduce(louder) {
@@ -282,6 +346,11 @@ impl Watch {
     fn new(channel: Box<dyn Channel>) -> Self {
         Self { fields: channel.fields(), channel }
     }
+
+    /// Whether what it counts for may change.
+    fn is_gated(&self) -> bool {
+        self.channel.beside().is_some()
+    }
 }
 
 /// Every way of being strange that the schema gives fields for, in the order of verdicts.
@@ -299,6 +368,25 @@ fn channels(settings: &Settings, schema: &Schema) -> Vec<Box<dyn Channel>> {
         Box::new(channel::series::Series::new(settings.keys_max, schema)),
     ];
     let mut asked = Vec::from(all);
+    if let Some(matters) = settings.meaning {
+        asked.insert(2, Box::new(channel::meaning::Meaning::new(settings, matters, schema)));
+    }
     asked.retain(|channel| settings.channels.includes(channel.name()) && !channel.fields().is_empty());
     asked
+}
+
+/// Places of fields that may be given less weight, each paired with the same field of the channel that decides.
+fn gated(channels: &[Watch], fusion: &mut Fusion) -> Vec<usize> {
+    let places = channels.iter().flat_map(|watch| watch.fields.iter().map(move |field| (watch, field)));
+    let places: Vec<(&Watch, &Arc<str>)> = places.collect();
+    let mut gated = Vec::new();
+    for (at, (watch, field)) in places.iter().enumerate() {
+        let Some(beside) = watch.channel.beside() else { continue };
+        let same = |(watch, other): &(&Watch, &Arc<str>)| watch.channel.name() == beside && other == field;
+        if let Some(other) = places.iter().position(same) {
+            fusion.pair(at, other);
+        }
+        gated.push(at);
+    }
+    gated
 }

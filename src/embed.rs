@@ -2,12 +2,14 @@
 //!
 //! Two embedders stand behind one trait. [`hashed::Hashed`] is built in, needs no file and costs a microsecond: it is
 //! called in place. [`onnx::Onnx`] runs a transformer through ONNX Runtime, on CPU or GPU: slow enough that it has
-//! threads of its own, in [`worker::Worker`], which gathers texts into batches.
+//! threads of its own, in [`worker::Worker`], which gathers texts into batches; what it gives stands beside the built-in
+//! view ([`lexical::Lexical`]).
 //!
 //! A text's vector must never depend on what shares its batch: scores would change when records are read again.
 
 pub mod cache;
 pub mod hashed;
+pub mod lexical;
 pub mod models;
 pub mod onnx;
 pub mod pooling;

@@ -117,12 +117,24 @@ pub struct Sample {
     pub time: Option<Time>,
 }
 
-/// A text's place in a model's space.
+/// A text's place in the space of the built-in embedder and, where there is a transformer, in that one's too. What a single
+/// embedder gives has one place only.
 #[derive(Clone, Debug)]
 pub struct Embedding {
     /// Equal for texts that the embedder cannot tell apart.
     pub fingerprint: u64,
     /// Unit length (or all zero for a text without content).
+    pub vector: Arc<[f32]>,
+    /// What a transformer makes of it.
+    pub meaning: Option<Meaning>,
+}
+
+/// A text's place in a transformer's space.
+#[derive(Clone, Debug)]
+pub struct Meaning {
+    /// Of the text as it stands: the built-in embedder masks numbers and case, a transformer reads them.
+    pub fingerprint: u64,
+    /// Unit length.
     pub vector: Arc<[f32]>,
 }
 
@@ -138,7 +150,7 @@ pub struct Point {
 /// How strange one channel found an event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChannelSurprise {
-    /// Which way of being strange: `density`, `text`, `joint`, `numeric`, `categorical`, `series`.
+    /// Which way of being strange: `density`, `text`, `meaning`, `joint`, `numeric`, `categorical`, `series`.
     pub channel: &'static str,
     /// Pointer of the field it looked at; empty (the whole event) for `joint`.
     pub field: Arc<str>,
@@ -152,6 +164,8 @@ pub struct ChannelSurprise {
 /// A normal event that lies near.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Neighbour {
+    /// The channel whose distance this is: `density` compares letters, `meaning` what they say.
+    pub channel: &'static str,
     /// Pointer of the text field compared.
     pub field: Arc<str>,
     /// Its text.

@@ -66,6 +66,20 @@ pub fn budget(topic: &str, partition: i32, budgeted: f64, realised: f64) {
     gauge!("outlierd_incidents_realised", &labels).set(realised);
 }
 
+/// What a transformer's view of one text field counts for (0 to 1), and, where known, what that hangs on: the correlation
+/// of its cosines with those of letters, and how often it is loud together with the text channel, over chance.
+pub fn gate(topic: &str, partition: i32, field: &str, [correlation, lift]: [Option<f64>; 2], weight: f64) {
+    let labels =
+        [("topic", topic.to_owned()), ("partition", partition.to_string()), ("field", field.to_owned())];
+    gauge!("outlierd_meaning_weight", &labels).set(weight);
+    if let Some(correlation) = correlation {
+        gauge!("outlierd_meaning_correlation", &labels).set(correlation);
+    }
+    if let Some(lift) = lift {
+        gauge!("outlierd_meaning_lift", &labels).set(lift);
+    }
+}
+
 /// How many records one lane is behind the end of its partition.
 pub fn lag(topic: &str, partition: i32, records: i64) {
     let labels = [("topic", topic.to_owned()), ("partition", partition.to_string())];
@@ -112,6 +126,18 @@ fn describe() {
     );
     describe_gauge!("outlierd_incidents_realised", "incidents opened since the partition is warm");
     describe_gauge!("outlierd_events_waiting", "events of a partition taken in and not yet judged");
+    describe_gauge!(
+        "outlierd_meaning_weight",
+        "what the transformer's view of a text field counts for, 0 to 1"
+    );
+    describe_gauge!(
+        "outlierd_meaning_correlation",
+        "correlation of that view's cosines with those of letters"
+    );
+    describe_gauge!(
+        "outlierd_meaning_lift",
+        "how often that view and the text channel are loud at once, over chance"
+    );
     describe_gauge!("outlierd_consumer_lag_records", "records behind the end of the partition");
     describe_gauge!("outlierd_ready", "1 when the part is ready");
     describe_gauge!("outlierd_sink_waiting", "alerts and dead letters not yet acknowledged");

@@ -209,6 +209,8 @@ pub struct LaneView {
     pub budgeted: f64,
     /// Incidents opened since the lane is warm.
     pub realised: f64,
+    /// What a transformer's view of each text field counts for; empty where there is none.
+    pub gates: Vec<detect::Gate>,
 }
 
 /// The state of the stream.

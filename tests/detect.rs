@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use outlierd::detect::{Budget, Detector, Settings};
+use outlierd::detect::{Budget, Detector, Matters, Settings};
 use outlierd::embed::hashed::Hashed;
-use outlierd::flow::{Lane, Origin, Point, Sample, Schema, Time, Traced, Verdict};
+use outlierd::flow::{Embedding, Lane, Meaning, Origin, Point, Sample, Schema, Time, Traced, Verdict};
 
 const SETTINGS: Settings = Settings {
     window_events: 10_000,
@@ -18,6 +18,7 @@ const SETTINGS: Settings = Settings {
     keys_max: 1_000,
     budget: Budget::Events(1_000.0),
     channels: outlierd::detect::Selection::ALL,
+    meaning: None,
 };
 
 struct Draws(u64);
@@ -308,5 +309,53 @@ fn a_familiar_message_does_not_open_the_guard_for_its_numbers() {
         let strange = offset % 20 == 0;
         let verdict = judge(offset, if strange { 20_000.0 } else { 25.0 }, &mut draws);
         assert!(!strange || (!verdict.admitted && verdict.surprise > 5.0), "{verdict:?}");
+    }
+}
+
+/// A message of three words, with a transformer's view that knows only the last.
+fn told(draws: &mut Draws, offset: i64, strange: bool) -> Traced<Point> {
+    let words = ["red", "green", "blue", "amber", "violet", "white", "black", "grey"];
+    let (first, second, about) = (draws.below(8), draws.below(8), draws.below(40));
+    let text = format!("{} {} {}", words[first], words[second], if strange { 400 } else { about });
+    let angle = if strange { 2.0 } else { about as f32 * 0.01 };
+    let meaning =
+        Meaning { fingerprint: text.len() as u64 ^ about as u64, vector: [angle.cos(), angle.sin()].into() };
+    let embedding = Embedding { meaning: Some(meaning), ..Hashed::default().embed_one(&text) };
+    let mut point = point(offset, Sample { texts: vec![Some(text.into())], ..Sample::default() });
+    point.value.embeddings = vec![Some(embedding)];
+    point
+}
+
+#[test]
+fn meaning_that_does_not_count_changes_no_bit_and_is_evidence_and_meaning_that_counts_is_a_reason() {
+    let schema = Arc::new(Schema { texts: vec!["/message".into()], ..Schema::default() });
+    let detector = |meaning| Detector::new(Settings { meaning, ..SETTINGS }, Arc::clone(&schema));
+    let (mut none, mut silent, mut loud) =
+        (detector(None), detector(Some(Matters::No)), detector(Some(Matters::Yes)));
+    let mut draws = Draws(7);
+    for offset in 0..3_000 {
+        let point = told(&mut draws, offset, false);
+        let (without, with) = (none.judge(&point), silent.judge(&point));
+        assert_eq!(without.surprise.to_bits(), with.surprise.to_bits(), "{offset}");
+        assert_eq!((without.admitted, without.channels.len() + 1), (with.admitted, with.channels.len()));
+        loud.judge(&point);
+        for detector in [&mut none, &mut silent, &mut loud] {
+            detector.settle(point.origin.time, false);
+        }
+    }
+    assert!(none.gates().is_empty());
+    let weights = [&silent, &loud].map(|detector| detector.gates()[0].weight.to_bits());
+    assert_eq!(weights, [0.0_f64.to_bits(), 1.0_f64.to_bits()]);
+    let strange = told(&mut draws, 3_000, true);
+    let evidence = loud.judge(&strange).evidence.expect("an anomaly");
+    assert!(evidence.reasons.iter().any(|reason| reason.channel == "meaning"), "{evidence:?}");
+    let mut other = strange.clone();
+    other.value.sample.texts = vec![Some("\u{2603}\u{2603} what on earth".into())];
+    other.value.embeddings[0].as_mut().unwrap().vector = Hashed::default().embed_one("what on earth").vector;
+    other.value.embeddings[0].as_mut().unwrap().fingerprint = 9;
+    let evidence = silent.judge(&other).evidence.expect("an anomaly");
+    assert!(evidence.reasons.iter().all(|reason| reason.channel != "meaning"), "{evidence:?}");
+    for channel in ["density", "meaning"] {
+        assert!(evidence.neighbours.iter().any(|near| near.channel == channel), "{evidence:?}");
     }
 }

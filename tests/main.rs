@@ -13,6 +13,7 @@ mod detect;
 mod infer;
 mod models;
 mod notify;
+mod paraphrase;
 mod shutdown;
 mod simulation;
 mod sink;

@@ -5,12 +5,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use outlierd::backtest::{self, Labels, Report};
 use outlierd::batch;
 use outlierd::embed::onnx::{Device, Onnx, Settings};
 use outlierd::embed::worker::{self, Worker};
 use outlierd::embed::{EmbedError, Embedder};
 use outlierd::flow::Embedding;
 use outlierd::pipeline::EmbedRequest;
+
+use crate::paraphrase;
 
 fn part(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-parts").join(name);
@@ -156,4 +159,68 @@ fn missing_and_wrong_files_are_named() {
     assert!(why.contains("tokens_max"), "{why}");
     let why = refused(&Settings { tokens_max: 1_000, ..settings(&folder) });
     assert!(why.contains("lower [model] tokens_max"), "MiniLM has 512 positions: {why}");
+}
+
+/// What a backtest of lines of JSON with a label finds, by the configuration's settings.
+fn graded(name: &str, lines: &str, sets: &[(&str, &str)]) -> Report {
+    let path = std::env::temp_dir().join(format!("outlierd-{name}-{}.jsonl", std::process::id()));
+    std::fs::write(&path, lines).unwrap();
+    let settings = backtest::Settings {
+        inputs: vec![path.display().to_string()],
+        labels: Some(Labels { field: "label".to_owned(), positive: Vec::new(), normal: Vec::new() }),
+        skip: 0.4,
+        quiet: true,
+        ..backtest::Settings::default()
+    };
+    let (model, library) = (part("minilm"), part("onnxruntime/libonnxruntime.so"));
+    let paths = [("model.path", &model), ("model.library", &library)];
+    let paths = paths.map(|(key, path)| (key.to_owned(), path.display().to_string()));
+    let sets = sets.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let config = backtest::configure(None, &sets.chain(paths).collect::<Vec<_>>(), &settings).unwrap();
+    let report = backtest::run(&config, &settings);
+    std::fs::remove_file(&path).unwrap();
+    report.unwrap()
+}
+
+const ONNX: [(&str, &str); 2] = [("model.kind", "onnx"), ("model.device", "cpu")];
+
+#[test]
+fn meaning_finds_another_topic_where_letters_do_not() {
+    let lines = paraphrase::lines(1_500, 1);
+    let letters = graded("letters", &lines, &[]);
+    let both = graded("both", &lines, &ONNX);
+    let gate = &both.gates.values().next().unwrap()["/message"];
+    assert!(gate.weight >= 0.3 && gate.correlation.is_some_and(|rho| rho < 0.5), "{gate:?}");
+    let [without, with] = [&letters, &both].map(|report| report.auroc.unwrap());
+    assert!(with > without + 0.03, "{without} {with}");
+    assert!(letters.gates.is_empty() && !letters.channels.contains_key("meaning"));
+}
+
+#[test]
+fn on_texts_of_programs_meaning_changes_no_figure() {
+    let line = |number: usize| {
+        let text = match number {
+            _ if number % 97 == 60 => {
+                format!("kernel panic at 0x{:08x} on cpu {}", number * 7_919, number % 4)
+            }
+            _ => match number * 31 % 5 {
+                0 => {
+                    format!("connection from 10.0.{}.{} accepted on port {number}", number % 7, number % 251)
+                }
+                1 => format!("user u{} logged in after {} tries", number * 13 % 400, number % 3),
+                2 => format!("cache miss for /static/{}/{}.css", number % 17, number * 7 % 900),
+                3 => format!("job {} finished in {} ms with status ok", number, number * 37 % 5_000),
+                _ => format!("retrying upstream node{} in {} s", number % 40, number % 60),
+            },
+        };
+        format!("{{\"message\":\"{text}\",\"label\":{}}}\n", u8::from(number % 97 == 60))
+    };
+    let lines: String = (0..1_200).map(line).collect();
+    let letters = graded("logs-letters", &lines, &[]);
+    let both = graded("logs-both", &lines, &ONNX);
+    let gate = &both.gates.values().next().unwrap()["/message"];
+    assert!(gate.weight.abs() < 1e-9 && gate.correlation.is_some_and(|rho| rho > 0.5), "{gate:?}");
+    let figures = |report: &Report| (report.auroc, report.average_precision, report.alerts, report.incidents);
+    assert_eq!(figures(&both), figures(&letters), "to the last bit");
+    assert!(both.channels.contains_key("meaning"));
 }

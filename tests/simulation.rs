@@ -50,6 +50,7 @@ fn settings(dice: &mut Dice) -> Settings {
             keys_max: 10,
             budget: detect::Budget::Events(40.0),
             channels: detect::Selection::ALL,
+            meaning: None,
         },
         alert: alert::Settings {
             similarity: 0.8,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::flow::{Embedding, Point, Sample, Verdict};
 
 /// Channels whose surprise lies in the words of a text.
-const OF_WORDS: [&str; 2] = ["density", "text"];
+const OF_WORDS: [&str; 3] = ["density", "text", "meaning"];
 
 /// The channel whose surprise lies in how values go together.
 const OF_PARTS: &str = "joint";
@@ -184,10 +184,10 @@ mod tests {
     fn the_cosine_counts_every_dimension() {
         for length in [1, 7, 8, 9, 384] {
             let share = 1.0 / (length as f32).sqrt();
-            let even = Embedding { fingerprint: 1, vector: vec![share; length].into() };
+            let even = Embedding { fingerprint: 1, vector: vec![share; length].into(), meaning: None };
             let mut vector = vec![0.0; length];
             vector[length - 1] = 1.0;
-            let last = Embedding { fingerprint: 2, vector: vector.into() };
+            let last = Embedding { fingerprint: 2, vector: vector.into(), meaning: None };
             assert!((cosine(&even, &last) - f64::from(share)).abs() < 1e-6, "{length}");
         }
     }

@@ -19,7 +19,7 @@ struct Stream {
 fn words(degrees: f64) -> (&'static str, &'static str, Point) {
     let vector: Arc<[f32]> =
         Arc::from([degrees.to_radians().cos() as f32, degrees.to_radians().sin() as f32]);
-    let embedding = Embedding { fingerprint: degrees.to_bits(), vector };
+    let embedding = Embedding { fingerprint: degrees.to_bits(), vector, meaning: None };
     ("text", "/message", Point { sample: Sample::default(), embeddings: vec![Some(embedding)] })
 }
 

@@ -15,6 +15,7 @@ use super::trail::{Known, Trail};
 use super::{Error, Sinks};
 use crate::daemon::embedding::Embedding;
 use crate::decode::{self, Decoded};
+use crate::detect::Gate;
 use crate::embed::worker::Answer;
 use crate::flow::{Lane, Record, Schema, Traced, Value};
 use crate::pipeline::{Action, Effect, EmbedRequest, Pipeline, Settings};
@@ -54,6 +55,8 @@ pub(super) struct Drive<'a> {
     pub(super) trail: Trail,
     pub(super) spent: Spent,
     pub(super) schemas: BTreeMap<Lane, Arc<Schema>>,
+    /// How a transformer's view of each text field stood when its lane was last seen.
+    pub(super) gates: BTreeMap<Lane, Vec<Gate>>,
     /// Records taken in and not yet judged: offset, and what is known.
     ahead: VecDeque<(i64, Known)>,
     series: BTreeMap<String, u32>,
@@ -82,6 +85,7 @@ impl<'a> Drive<'a> {
             trail: Trail::default(),
             spent: Spent::default(),
             schemas: BTreeMap::new(),
+            gates: BTreeMap::new(),
             ahead: VecDeque::new(),
             series: BTreeMap::new(),
             progress,
@@ -121,6 +125,7 @@ impl<'a> Drive<'a> {
                     self.wait()?;
                 }
             }
+            self.note_gates();
             self.progress.show(self.trail.rows.len(), feed.share());
             if !more {
                 break;
@@ -128,10 +133,18 @@ impl<'a> Drive<'a> {
         }
         self.apply(Action::Ended { lane, generation: GENERATION })?;
         while self.asked > 0 {
+            self.note_gates();
             self.wait()?;
         }
         self.ahead.clear();
         Ok(())
+    }
+
+    /// Keeps how a transformer's view stands: a lane that has ended is forgotten.
+    fn note_gates(&mut self) {
+        for view in self.pipeline.lanes().filter(|view| !view.gates.is_empty()) {
+            self.gates.insert(view.lane, view.gates);
+        }
     }
 
     /// All inputs are judged.
@@ -236,7 +249,8 @@ impl<'a> Drive<'a> {
                     embedder.embed(&texts).map_err(|error| Error::Embedder(error.to_string()))?;
                 self.actions.push_back(Action::Embedded { id: request.id, embeddings });
             }
-            Embedding::Worker { worker, answer, .. } => {
+            Embedding::Worker { worker, answer, lexical, .. } => {
+                lexical.ask(&request);
                 worker.submit(request, answer);
                 self.asked += 1;
             }
@@ -275,7 +289,8 @@ impl<'a> Drive<'a> {
 
     fn answered(&mut self, answer: Answer) {
         self.asked -= 1;
-        self.actions.push_back(Action::Embedded { id: answer.id, embeddings: answer.embeddings });
+        let action = self.embedding.joined(answer);
+        self.actions.push_back(action);
     }
 }
 

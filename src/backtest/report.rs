@@ -10,7 +10,7 @@ use super::drive::{Drive, Spent};
 use super::grade::Ranked;
 use super::trail::{Column, Span, Steps, Trail};
 use super::windows::Series;
-use crate::detect::Budget;
+use crate::detect::{self, Budget};
 use crate::flow::{Lane, Schema};
 
 /// What a backtest found. Shares are 0 to 1; what cannot be said (no labels, one class) is null.
@@ -59,6 +59,9 @@ pub struct Report {
     pub windows: Option<Windows>,
     /// Each channel's figures, its surprise being that of its loudest field.
     pub channels: BTreeMap<String, Channel>,
+    /// What a transformer's view of each text field counted for at the end, and why, by input; empty where there is none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub gates: BTreeMap<String, BTreeMap<String, Gate>>,
     /// Records that could not be read, by reason.
     pub rejected: BTreeMap<&'static str, u64>,
     /// What the fields of each input were inferred to be, or are named.
@@ -82,6 +85,17 @@ pub struct Channel {
     /// The same by field.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub fields: BTreeMap<String, Channel>,
+}
+
+/// What a transformer's view of a text field counts for.
+#[derive(Clone, Debug, Serialize)]
+pub struct Gate {
+    /// Correlation of its cosines with those of letters.
+    pub correlation: Option<f64>,
+    /// How often it is loud together with the text channel, over chance.
+    pub lift: Option<f64>,
+    /// What its surprise is multiplied by.
+    pub weight: f64,
 }
 
 /// Labels graded as windows.
@@ -172,6 +186,7 @@ pub(super) fn report(drive: &Drive<'_>, grading: Grading, budget: Budget, budget
         budget_text: budget_text.to_owned(),
         windows: series.as_ref().filter(|_| grading.labelled).map(|series| judge.windows(series)),
         channels: judge.channels(grading.labelled),
+        gates: gates(&drive.gates),
         rejected: counts.rejected.iter().map(|(fault, count)| (fault.name(), *count)).collect(),
         schema: schemas(&drive.schemas),
         events_per_second: 0.0,
@@ -324,9 +339,23 @@ fn round(figure: f64) -> f64 {
 }
 
 fn schemas(schemas: &BTreeMap<Lane, Arc<Schema>>) -> BTreeMap<String, Fields> {
-    let partitions = schemas.keys().any(|lane| lane.partition != 0);
+    named(schemas, |schema| Fields::of(schema))
+}
+
+fn gates(gates: &BTreeMap<Lane, Vec<detect::Gate>>) -> BTreeMap<String, BTreeMap<String, Gate>> {
+    let gate = |gate: &detect::Gate| Gate {
+        correlation: gate.correlation.map(round),
+        lift: gate.lift.map(round),
+        weight: round(gate.weight),
+    };
+    named(gates, |gates| gates.iter().map(|one| (one.field.to_string(), gate(one))).collect())
+}
+
+/// By the name of each lane's input.
+fn named<T, U>(lanes: &BTreeMap<Lane, T>, told: impl Fn(&T) -> U) -> BTreeMap<String, U> {
+    let partitions = lanes.keys().any(|lane| lane.partition != 0);
     let name = |lane: &Lane| if partitions { lane.to_string() } else { lane.topic.to_string() };
-    schemas.iter().map(|(lane, schema)| (name(lane), Fields::of(schema))).collect()
+    lanes.iter().map(|(lane, known)| (name(lane), told(known))).collect()
 }
 
 impl Fields {

@@ -63,6 +63,18 @@ impl Report {
                 line(kind, if self.schema.len() > 1 { format!("{names} ({lane})") } else { names });
             }
         }
+        for (input, field, gate) in self
+            .gates
+            .iter()
+            .flat_map(|(input, fields)| fields.iter().map(move |(field, gate)| (input, field, gate)))
+        {
+            let of = if self.gates.len() > 1 { format!("{field} ({input})") } else { field.clone() };
+            let [correlation, lift] = [gate.correlation, gate.lift].map(figure);
+            line(
+                "meaning counts for",
+                format!("{:.2} in {of}: correlation {correlation}, lift {lift}", gate.weight),
+            );
+        }
         self.channels_table(&mut out);
         out
     }

@@ -238,6 +238,15 @@ pub(super) struct Detect {
     pub(super) fusion_power: f64,
     pub(super) keys_max: usize,
     pub(super) channels: Vec<String>,
+    pub(super) meaning_matters: Matters,
+}
+
+/// A decision, or a word that leaves it open.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Matters {
+    Decided(bool),
+    Said(String),
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::raw::{self, Raw};
 use super::{Config, LogConfig, ModelConfig, SinkConfig, SourceConfig, load, units};
-use crate::detect::{Budget, Selection};
+use crate::detect::{Budget, Matters, Selection};
 use crate::embed::pooling::Pooling;
 use crate::embed::{onnx, worker};
 use crate::{alert, batch, decode, detect, pipeline, render, sink, source};
@@ -302,6 +302,7 @@ fn detect(raw: &Raw, faults: &mut Faults) -> detect::Settings {
         faults.say("alert.budget", what);
         Budget::Events(1_000.0)
     });
+    let meaning = matters(&detect.meaning_matters, faults);
     detect::Settings {
         window_events: faults.within("detect.window", detect.window, 10, 100_000_000),
         window_texts: faults.within("detect.window_texts", detect.window_texts, 10, 1_000_000),
@@ -314,6 +315,19 @@ fn detect(raw: &Raw, faults: &mut Faults) -> detect::Settings {
         keys_max: faults.within("detect.keys_max", detect.keys_max, 1, 100_000_000),
         budget,
         channels: channels(&detect.channels, faults),
+        meaning: (raw.model.kind == raw::ModelKind::Onnx).then_some(meaning),
+    }
+}
+
+fn matters(said: &raw::Matters, faults: &mut Faults) -> Matters {
+    match said {
+        raw::Matters::Decided(true) => Matters::Yes,
+        raw::Matters::Decided(false) => Matters::No,
+        raw::Matters::Said(word) if word == "auto" => Matters::Auto,
+        raw::Matters::Said(other) => {
+            faults.say("detect.meaning_matters", format!("{other:?} is not \"auto\", true or false"));
+            Matters::Auto
+        }
     }
 }
 

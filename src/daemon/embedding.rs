@@ -7,7 +7,8 @@ use crossbeam_channel::bounded;
 
 use super::Error;
 use crate::config::{Config, ModelConfig};
-use crate::embed::hashed::Hashed;
+use crate::embed::hashed::{self, Hashed};
+use crate::embed::lexical::Lexical;
 use crate::embed::onnx::Onnx;
 use crate::embed::worker::Worker;
 use crate::embed::{EmbedError, Embedder};
@@ -59,20 +60,29 @@ pub(crate) fn open(config: &Config) -> Result<Embeddings, Error> {
                 digest,
             })
         }
-        ModelConfig::Onnx { model, worker } => {
+        ModelConfig::Onnx { model, worker: worker_settings } => {
             let onnx = Onnx::open(model).map_err(unusable)?;
-            let (digest, provider) = (onnx.digest().to_owned(), onnx.provider().to_owned());
+            let digest = format!("{} {}", hashed::DIGEST, onnx.digest());
+            let provider = onnx.provider().to_owned();
             tracing::info!(%provider, model = %digest, dimensions = onnx.dimensions(), "model ready");
             let (tokeniser, model) = onnx.split();
-            let worker = Worker::start(worker.with_room_for_batches(), tokeniser, model).map_err(unusable)?;
+            let worker =
+                Worker::start(worker_settings.with_room_for_batches(), tokeniser, model).map_err(unusable)?;
             // A pipeline takes nothing in while `in_flight_max` requests are out; some more come from lanes that end.
             let answers_max = config.pipeline.in_flight_max + 1_024;
             let queued = |_| {
                 let (answer, answers) = bounded(answers_max);
-                Embedding::Worker { worker: worker.clone(), answer, answers }
+                let lexical = Lexical::new(worker_settings.cache_entries);
+                Embedding::Worker { worker: worker.clone(), answer, answers, lexical }
             };
             let shards = (0..shards).map(queued).collect();
-            Ok(Embeddings { shards, provider, _held: Held(Some(worker)), embedder: "onnx", digest })
+            Ok(Embeddings {
+                shards,
+                provider,
+                _held: Held(Some(worker)),
+                embedder: "hashed and onnx",
+                digest,
+            })
         }
     }
 }

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, never, select};
 
 use super::notify::{Pulse, Work};
+use crate::detect::Gate;
 use crate::embed::Embedder;
+use crate::embed::lexical::Lexical;
 use crate::embed::worker::{Answer, Worker};
 use crate::flow::{Fault, Lane};
 use crate::metrics;
@@ -29,11 +31,21 @@ const SAY: Duration = Duration::from_secs(10);
 pub(crate) enum Embedding {
     /// A function call: for an embedder as fast as one.
     Inline(Box<dyn Embedder>),
-    /// The worker that all shards share, and the queue of its answers to this shard.
-    Worker { worker: Worker, answer: Sender<Answer>, answers: Receiver<Answer> },
+    /// The worker that all shards share, the queue of its answers to this shard, and the built-in view of what is on its
+    /// way.
+    Worker { worker: Worker, answer: Sender<Answer>, answers: Receiver<Answer>, lexical: Lexical },
 }
 
 impl Embedding {
+    /// What the pipeline is told of an answer of the worker: both views of its texts.
+    pub(crate) fn joined(&mut self, Answer { id, embeddings }: Answer) -> Action {
+        let embeddings = match self {
+            Self::Inline(_) => embeddings,
+            Self::Worker { lexical, .. } => lexical.join(id, embeddings),
+        };
+        Action::Embedded { id, embeddings }
+    }
+
     /// What rises while the model works, for whichever shard.
     pub(super) fn work(&self) -> Work {
         match self {
@@ -106,6 +118,7 @@ impl Shard {
             local: VecDeque::new(),
             inbox_closed: false,
             unanswered: 0,
+            answered: None,
             exported: now(),
             said: BTreeMap::new(),
             said_at: now(),
@@ -129,6 +142,8 @@ struct Running {
     inbox_closed: bool,
     /// Requests that the worker has not answered.
     unanswered: usize,
+    /// An answer of the worker that is still to be joined to the built-in view.
+    answered: Option<Answer>,
 }
 
 impl Running {
@@ -137,6 +152,8 @@ impl Running {
         let mut stopped = false;
         while !stopped && !self.shard.abandon.load(Ordering::Relaxed) {
             let action = self.next()?;
+            let answered = self.answered.take().map(|answer| self.shard.embedding.joined(answer));
+            let action = action.or(answered);
             // To be idle is fine; to wait for a worker that answers nothing is not.
             if action.is_some() || self.unanswered == 0 {
                 self.shard.pulse.beat();
@@ -159,7 +176,7 @@ impl Running {
         Ok(())
     }
 
-    /// The next action; none when nothing happened for a pulse.
+    /// The next action; none when nothing happened for a pulse, or when it is an answer of the worker, kept aside.
     fn next(&mut self) -> Result<Option<Action>, ShardError> {
         if let Some(action) = self.local.pop_front() {
             return Ok(Some(action));
@@ -181,7 +198,8 @@ impl Running {
             recv(self.shard.acknowledgements) -> action => action.map(Some).map_err(|_ended| ShardError::SinkEnded),
             recv(answers) -> answer => {
                 self.unanswered = self.unanswered.saturating_sub(1);
-                Ok(answer.ok().map(embedded))
+                self.answered = answer.ok();
+                Ok(None)
             }
             recv(inbox) -> action => {
                 // A source that has gone without a word asked for nothing more: that is a stop.
@@ -225,8 +243,9 @@ impl Running {
                 self.local.push_back(Action::Embedded { id: request.id, embeddings });
             }
             // It may block, but never on this shard: the queue of answers holds all that can be out at once.
-            Embedding::Worker { worker, answer, .. } => {
+            Embedding::Worker { worker, answer, lexical, .. } => {
                 self.unanswered += 1;
+                lexical.ask(&request);
                 worker.submit(request, answer);
             }
         }
@@ -296,13 +315,12 @@ impl Running {
                 view.waiting,
             );
             metrics::budget(&view.lane.topic, view.lane.partition, view.budgeted, view.realised);
+            for Gate { field, correlation, lift, weight } in &view.gates {
+                metrics::gate(&view.lane.topic, view.lane.partition, field, [*correlation, *lift], *weight);
+            }
         }
         self.shard.progress.set_lanes(self.shard.index, views);
     }
-}
-
-fn embedded(answer: Answer) -> Action {
-    Action::Embedded { id: answer.id, embeddings: answer.embeddings }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the daemon asks the clock; the pipeline is never told")]

@@ -12,13 +12,15 @@ use crate::flow::{Evidence, Point, Traced};
 pub(crate) mod categorical;
 pub(crate) mod density;
 pub(crate) mod joint;
+pub(crate) mod meaning;
 pub(crate) mod numeric;
 pub(crate) mod series;
 pub(crate) mod text;
 
 /// One way of being strange.
 pub(crate) trait Channel: Debug + Send {
-    /// Its name in alerts and metrics: "density", "text", "joint", "numeric", "categorical", "series".
+    /// Its name in alerts and metrics: "density", "text", "meaning", "joint", "numeric", "categorical",
+    /// "series".
     fn name(&self) -> &'static str;
 
     /// Raw scores, one entry a field it watches (`None` where the field is missing or nothing can be said yet),
@@ -46,6 +48,25 @@ pub(crate) trait Channel: Debug + Send {
         Unit::Raw
     }
 
+    /// What its scores in field number `field` of `fields()` may count for, from the events learned so far.
+    fn weight(&self, field: usize) -> Weight {
+        let _ = field;
+        Weight::Full
+    }
+
+    /// The channel whose agreement on the same field [`Weight::ByLift`] hangs on; none for a channel that always counts in
+    /// full.
+    fn beside(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What the weight of field number `field` hangs on, for metrics: how alike this view of its texts is to that of
+    /// their letters.
+    fn correlation(&self, field: usize) -> Option<f64> {
+        let _ = field;
+        None
+    }
+
     /// Time passes for an event that was not learned too (decay), if the channel cares. Called instead of `learn`.
     fn skip(&mut self) {}
 
@@ -69,10 +90,19 @@ pub(crate) enum Unit {
     Steady,
     /// Nats by a law of the channel's own: evidence that no calibration may make more of, only less.
     Evidence,
-    /// Nats calibrated by the channel itself: how rare, as it is.
-    Nats,
     /// Nats against a budget of the channel's own, which no calibration over time may level; below 0 is ordinary.
     Budget,
+}
+
+/// What a channel's scores in a field may count for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weight {
+    /// All that they say.
+    Full,
+    /// Nothing, as if they were not there; they may still serve as evidence.
+    Silent,
+    /// More, the more often they agree with another channel on the same field.
+    ByLift,
 }
 
 /// How much a channel holds, for metrics.

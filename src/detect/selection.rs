@@ -11,7 +11,8 @@ pub struct Selection(u8);
 
 impl Selection {
     /// Every name there is, in the order of verdicts.
-    pub const NAMES: [&'static str; 6] = ["density", "text", "joint", "numeric", "categorical", "series"];
+    pub const NAMES: [&'static str; 7] =
+        ["density", "text", "meaning", "joint", "numeric", "categorical", "series"];
     /// All of them.
     pub const ALL: Self = Self((1 << Self::NAMES.len()) - 1);
     /// None of them.

@@ -2,7 +2,7 @@
 //! from them.
 //!
 //! A log repeats itself: a window of a million events may hold twenty texts. So a row is a *distinct* text (by
-//! [`Embedding::fingerprint`]) with a count, and an event costs four bytes besides. A text that is in the window
+//! [`Place::fingerprint`]) with a count, and an event costs four bytes besides. A text that is in the window
 //! is never held against all rows: its row keeps a list of its nearest rows, which a new row's one scan keeps
 //! exact for everybody. Only a text never seen costs a scan, once.
 //!
@@ -13,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use crate::flow::Embedding;
+use crate::flow::{Embedding, Meaning};
 
 mod nearest;
 mod vectors;
@@ -23,6 +23,27 @@ use vectors::Vectors;
 
 /// No row.
 const NONE: u32 = u32::MAX;
+
+/// What a window knows a text by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    /// Equal for texts that share a row.
+    pub(crate) fingerprint: u64,
+    /// Unit length.
+    pub(crate) vector: &'a [f32],
+}
+
+impl<'a> From<&'a Embedding> for Place<'a> {
+    fn from(embedding: &'a Embedding) -> Self {
+        Self { fingerprint: embedding.fingerprint, vector: &embedding.vector }
+    }
+}
+
+impl<'a> From<&'a Meaning> for Place<'a> {
+    fn from(meaning: &'a Meaning) -> Self {
+        Self { fingerprint: meaning.fingerprint, vector: &meaning.vector }
+    }
+}
 
 /// A row that lies near the text last asked about.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -79,7 +100,10 @@ pub(crate) struct Window {
     events_max: usize,
     rows_max: usize,
     list_max: usize,
+    /// Weight of neighbours asked; the most of it where it follows the number of rows.
     neighbours: f64,
+    /// Share of the rows that is asked, and the least weight, where it follows their number.
+    share: Option<(f64, f64)>,
     /// Slots of the events, oldest first.
     events: VecDeque<u32>,
     slots: HashMap<u64, u32, BuildHasherDefault<Mixed>>,
@@ -112,6 +136,7 @@ impl Window {
             rows_max,
             list_max,
             neighbours,
+            share: None,
             events: VecDeque::new(),
             slots: HashMap::default(),
             rows: Vec::new(),
@@ -126,11 +151,19 @@ impl Window {
         }
     }
 
+    /// The same, but asked for a share of the rows there are, between `least` and `most` of them: so a window that is
+    /// filling up gives distances of the same size.
+    pub(crate) fn sharing(events_max: usize, rows_max: usize, share: f64, [least, most]: [f64; 2]) -> Self {
+        let neighbours = (share * rows_max as f64).clamp(least, most);
+        Self { share: Some((share, least)), ..Self::new(events_max, rows_max, neighbours) }
+    }
+
     /// Mean cosine distance to the nearest rows, each weighted 1 + ln of its count, until the weights sum to
     /// `neighbours`; the last row's weight is cut to fit. Over all rows where they weigh less. `None` when empty.
     ///
     /// A row with the text's own fingerprint is a row as any other, at distance 0.
-    pub(crate) fn distance(&mut self, embedding: &Embedding) -> Option<f64> {
+    pub(crate) fn distance<'a>(&mut self, text: impl Into<Place<'a>>) -> Option<f64> {
+        let embedding = text.into();
         self.asked = Asked::Nothing;
         if self.slots.is_empty() {
             return None;
@@ -170,7 +203,8 @@ impl Window {
     }
 
     /// Takes an event in; forgets the oldest event and the text longest unseen where there are too many.
-    pub(crate) fn learn(&mut self, embedding: &Embedding, text: &Arc<str>, offset: i64) {
+    pub(crate) fn learn<'a>(&mut self, at: impl Into<Place<'a>>, text: &Arc<str>, offset: i64) {
+        let embedding = at.into();
         self.asked = Asked::Nothing;
         let slot = if let Some(&slot) = self.slots.get(&embedding.fingerprint) {
             self.unlink(slot);
@@ -197,7 +231,11 @@ impl Window {
 
     /// The mean over a list, and whether the list was long enough for it.
     fn mean(&self, own: Option<u32>, list: &Nearest) -> Option<(f64, bool)> {
-        let (mut left, mut sum) = (self.neighbours, 0.0);
+        let wanted = match self.share {
+            Some((share, least)) => (share * self.slots.len() as f64).max(least).min(self.neighbours),
+            None => self.neighbours,
+        };
+        let (mut left, mut sum) = (wanted, 0.0);
         if let Some(slot) = own {
             left -= self.rows[slot as usize].weight.min(left);
         }
@@ -211,18 +249,18 @@ impl Window {
                 left -= weight;
             }
         }
-        let total = self.neighbours - left;
+        let total = wanted - left;
         (total > 0.0).then(|| (sum / total, left <= 0.0 || list.is_complete()))
     }
 
     /// Holds a text that is in no row against all rows, unless that was the last thing done.
-    fn scan_for(&mut self, embedding: &Embedding) {
+    fn scan_for(&mut self, embedding: Place<'_>) {
         if self.scan.version == Some(self.version) && self.scan.fingerprint == embedding.fingerprint {
             return;
         }
         self.scan.version = Some(self.version);
         self.scan.fingerprint = embedding.fingerprint;
-        self.vectors.distances(&embedding.vector, &mut self.scan.distances);
+        self.vectors.distances(embedding.vector, &mut self.scan.distances);
         let entries = entries(&self.rows, &self.scan.distances);
         self.scan.nearest.fill(entries, self.list_max);
     }
@@ -237,7 +275,7 @@ impl Window {
     }
 
     /// Makes a row for a text that has none, with its list, and tells the lists of all others.
-    fn insert(&mut self, embedding: &Embedding) -> u32 {
+    fn insert(&mut self, embedding: Place<'_>) -> u32 {
         self.scan_for(embedding);
         if self.slots.len() >= self.rows_max {
             self.evict();
@@ -259,7 +297,7 @@ impl Window {
         std::mem::swap(&mut nearest[slot as usize], &mut scan.nearest);
         scan.version = None;
         rows[slot as usize].fingerprint = fingerprint;
-        self.vectors.put(slot as usize, &embedding.vector);
+        self.vectors.put(slot as usize, embedding.vector);
         self.slots.insert(fingerprint, slot);
         self.version += 1;
         slot

@@ -80,7 +80,7 @@ impl Hashed {
             vector
         });
         self.canonical.shrink();
-        Embedding { fingerprint, vector }
+        Embedding { fingerprint, vector, meaning: None }
     }
 }
 

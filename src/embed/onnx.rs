@@ -174,7 +174,9 @@ impl Embedder for Onnx {
         let vectors = self.model.run(&tokens)?;
         let named = texts.iter().zip(vectors);
         Ok(named
-            .map(|(text, vector)| Some(Embedding { fingerprint: fingerprint(text), vector: vector? }))
+            .map(|(text, vector)| {
+                Some(Embedding { fingerprint: fingerprint(text), vector: vector?, meaning: None })
+            })
             .collect())
     }
 }

@@ -178,6 +178,10 @@ impl LaneState {
             Stage::Gathering(first) => (first.events.len(), Gauges::default()),
             Stage::Running(running) => (0, running.detector.gauges()),
         };
+        let gates = match &self.stage {
+            Stage::Gathering(_) => Vec::new(),
+            Stage::Running(running) => running.detector.gates(),
+        };
         LaneView {
             lane: lane.clone(),
             seen: gauges.seen,
@@ -187,6 +191,7 @@ impl LaneState {
             waiting: self.queue.len(),
             budgeted: gauges.budgeted,
             realised: gauges.realised,
+            gates,
         }
     }
 

@@ -55,7 +55,7 @@ fn an_idle_shard_beats_and_one_whose_model_hangs_does_not() {
     let (_ack, acknowledgements) = bounded(4);
     let ((outgoing, _taken), (commits, _committed)) = (bounded(64), bounded(64));
     let (pulse, abandon) = (Pulse::default(), Arc::new(AtomicBool::new(false)));
-    let embedding = Embedding::Worker { worker, answer, answers };
+    let embedding = Embedding::Worker { worker, answer, answers, lexical: Lexical::default() };
     let mut watch = pulse.watch(embedding.work());
     let shard = Shard {
         index: 0,

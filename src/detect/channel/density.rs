@@ -71,6 +71,7 @@ impl Channel for Density {
         let (Some(name), Some(window)) = (self.fields.get(field), self.windows.get(field)) else { return };
         let Some(Some(text)) = point.value.sample.texts.get(field) else { return };
         let neighbours = window.nearest(SHOWN).map(|near| Neighbour {
+            channel: self.name(),
             field: Arc::clone(name),
             text: Arc::clone(near.text),
             distance: on_grid(near.distance),
@@ -123,6 +124,7 @@ mod tests {
             keys_max: 10,
             budget: Budget::Events(1000.0),
             channels: crate::detect::Selection::ALL,
+            meaning: None,
         };
         let texts = vec![Arc::from("/a"), Arc::from("/b")];
         Density::new(&settings, &Schema { texts, ..Schema::default() })
@@ -134,7 +136,8 @@ mod tests {
         let vector = Arc::from([angle.cos(), angle.sin()]);
         let sample =
             Sample { texts: vec![Some(Arc::from(format!("at {degrees}"))), None], ..Sample::default() };
-        let embeddings = vec![Some(Embedding { fingerprint: u64::from(degrees), vector }), None];
+        let embeddings =
+            vec![Some(Embedding { fingerprint: u64::from(degrees), vector, meaning: None }), None];
         let lane = Lane { topic: Arc::from("t"), partition: 0 };
         let origin = Origin { lane, offset, time: Time(0) };
         Traced { origin, value: Point { sample, embeddings } }

@@ -89,7 +89,11 @@ fn embedding(number: u64, dimensions: usize) -> Embedding {
     for x in &mut vector {
         *x *= scale;
     }
-    Embedding { fingerprint: number.wrapping_mul(0x9E37_79B9_97F4_A7C1), vector: vector.into() }
+    Embedding {
+        fingerprint: number.wrapping_mul(0x9E37_79B9_97F4_A7C1),
+        vector: vector.into(),
+        meaning: None,
+    }
 }
 
 #[test]
@@ -173,7 +177,7 @@ fn a_vector_that_is_no_vector_is_far_away_and_harmless() {
     assert_eq!(window.nearest(3).count(), 0);
     let broken = [vec![f32::NAN; 16], vec![f32::INFINITY; 99], Vec::new()];
     for (number, vector) in broken.into_iter().enumerate() {
-        let broken = Embedding { fingerprint: number as u64 + 1_000, vector: vector.into() };
+        let broken = Embedding { fingerprint: number as u64 + 1_000, vector: vector.into(), meaning: None };
         for _ in 0..2 {
             assert!(window.distance(&broken).is_none_or(|distance| (0.0..=2.0).contains(&distance)));
             window.learn(&broken, &Arc::from(""), 0);

@@ -144,7 +144,7 @@ impl State {
         for (at, (fingerprint, text)) in texts.into_iter().enumerate() {
             if let Some(vector) = self.cache.get(fingerprint) {
                 self.stats.cached += 1;
-                embeddings[at] = Some(Embedding { fingerprint, vector });
+                embeddings[at] = Some(Embedding { fingerprint, vector, meaning: None });
                 continue;
             }
             left += 1;
@@ -175,7 +175,8 @@ impl State {
             self.stats.failed += u64::from(vector.is_none());
             let Some(open) = self.open.get_mut(&request) else { continue };
             if let Some(place) = open.done.answer.embeddings.get_mut(at) {
-                *place = vector.map(|vector| Embedding { fingerprint, vector: Arc::clone(vector) });
+                let embedding = |vector| Embedding { fingerprint, vector: Arc::clone(vector), meaning: None };
+                *place = vector.map(embedding);
             }
             open.left -= 1;
             if open.left == 0 {

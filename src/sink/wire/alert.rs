@@ -268,6 +268,7 @@ struct ReasonPart<'a> {
 
 #[derive(Serialize)]
 struct NeighbourPart<'a> {
+    channel: &'static str,
     field: &'a str,
     text: &'a str,
     distance: f64,
@@ -362,9 +363,13 @@ impl Cutter {
             .map(|reason| (reason.channel, &reason.field))
             .or(strongest.map(|channel| (channel.channel, &channel.field)))
             .map_or(("surprise", ""), |(channel, field)| (channel, &**field));
+        // A text with a near twin is seldom, not far.
+        let near = verdict.evidence.as_ref().zip(reason).is_some_and(|(evidence, reason)| {
+            sentence::nearest(reason, evidence).is_some_and(|near| near.distance < sentence::DISTANCE_SHOWN)
+        });
         let name =
             if field.is_empty() { channel.to_owned() } else { format!("{channel}: {}", field_name(field)) };
-        Rule { name: self.text(&name).to_owned(), description: description(channel) }
+        Rule { name: self.text(&name).to_owned(), description: description(channel, near) }
     }
 
     /// Strongest first, so that what is cut is what says least.
@@ -393,6 +398,7 @@ impl Cutter {
         });
         let neighbours =
             self.first(&evidence.neighbours, self.allowance.neighbours).iter().map(|near| NeighbourPart {
+                channel: near.channel,
                 field: self.text(&near.field),
                 text: self.text(&near.text),
                 distance: finite(near.distance),
@@ -432,10 +438,12 @@ impl Cutter {
     }
 }
 
-fn description(channel: &str) -> &'static str {
+fn description(channel: &str, near: bool) -> &'static str {
     match channel {
+        "density" if near => "the text is seldom seen lately",
         "density" => "the text lies far from every text seen lately",
         "text" => "the text is made of words and characters seldom seen lately",
+        "meaning" => "the text is about something else than every text seen lately",
         "numeric" => "the number lies outside what is usual",
         "categorical" => "the value is seldom seen",
         "joint" => "these values are seldom seen together",

@@ -9,7 +9,7 @@ use crate::flow::{Alert, Evidence, Neighbour, Phase, Reason};
 /// Bytes of a value or a text that a sentence shows.
 const SHOWN: usize = 160;
 /// A distance below this would be written as 0.00, and "far" be wrong.
-const DISTANCE_SHOWN: f64 = 0.005;
+pub(super) const DISTANCE_SHOWN: f64 = 0.005;
 
 /// Why the event is strange, such as `never seen before: "segfault at 0x0" (message); nearest normal text at cosine
 /// distance 0.62` or `amount 912.5 where 12.1 to 80.3 is usual for customer=596`.
@@ -52,9 +52,9 @@ fn reasons(evidence: &Evidence) -> String {
     text
 }
 
-/// The normal text nearest to the one that a reason is about.
-fn nearest<'a>(reason: &Reason, evidence: &'a Evidence) -> Option<&'a Neighbour> {
-    evidence.neighbours.iter().find(|near| near.field == reason.field)
+/// The normal text nearest, by its letters, to the one that a reason is about.
+pub(super) fn nearest<'a>(reason: &Reason, evidence: &'a Evidence) -> Option<&'a Neighbour> {
+    evidence.neighbours.iter().find(|near| near.field == reason.field && near.channel == "density")
 }
 
 /// One reason. Numbers expect a range, texts and categories say how rare they are.
@@ -68,6 +68,8 @@ fn clause(reason: &Reason, evidence: &Evidence) -> String {
             format!("seldom seen lately: \"{value}\" ({field})")
         }
         "density" => format!("far from every recent text: \"{value}\" ({field})"),
+        "meaning" if expected.is_empty() => format!("about something else: \"{value}\" ({field})"),
+        "meaning" => format!("about something else than recent texts: \"{value}\" ({field}); {expected}"),
         "numeric" | "series" if expected.is_empty() => format!("{field} {value} is unusual"),
         "numeric" | "series" if expected.starts_with(|c: char| c.is_ascii_digit() || "+-".contains(c)) => {
             format!("{field} {value} where {expected} is usual")
@@ -162,6 +164,22 @@ mod tests {
             at(0.004, vec![text, density(twin)]),
             format!("never seen before: \"disk 7 failed\" (message); {twin}")
         );
+    }
+
+    #[test]
+    fn another_topic_stands_beside_what_is_nearest_in_meaning_and_no_distance_of_letters() {
+        let expected = "nearest in meaning: \"where is my parcel\", at cosine distance 0.71";
+        let text = sentence(&because(vec![reason("meaning", "/message", "he scored late", expected, None)]));
+        assert_eq!(
+            text,
+            format!("about something else than recent texts: \"he scored late\" (message); {expected}")
+        );
+        let mut alert =
+            because(vec![reason("text", "/message", "he scored late", "never seen before", None)]);
+        if let Some(evidence) = &mut alert.verdict.evidence {
+            evidence.neighbours[0].channel = "meaning";
+        }
+        assert_eq!(sentence(&alert), "never seen before: \"he scored late\" (message)");
     }
 
     #[test]

@@ -17,6 +17,7 @@ fn settings(keys_max: usize) -> Settings {
         keys_max,
         budget: Budget::Events(500.0),
         channels: Selection::ALL,
+        meaning: None,
     }
 }
 

@@ -17,6 +17,7 @@ fn channel(half_life_events: f64) -> Text {
         keys_max: 10,
         budget: Budget::Events(1_000.0),
         channels: crate::detect::Selection::ALL,
+        meaning: None,
     };
     Text::new(&settings, &Schema { texts: vec![Arc::from("/message")], ..Schema::default() })
 }

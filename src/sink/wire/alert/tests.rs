@@ -35,6 +35,7 @@ pub(crate) fn example() -> Alert {
                     context: None,
                 }],
                 neighbours: vec![Neighbour {
+                    channel: "density",
                     field: "/message".into(),
                     text: "user logged in".into(),
                     distance: 0.62,
@@ -237,4 +238,21 @@ fn risk_rises_with_surprise() {
     assert!(norms.windows(2).all(|pair| pair[0] <= pair[1]), "{norms:?}");
     assert!((0.0..=100.0).contains(&norms[0]) && (99.9..=100.0).contains(&norms[7]), "{norms:?}");
     assert!((norms[4] - 60.1).abs() < 0.11, "{norms:?}");
+}
+
+#[test]
+fn the_rule_calls_a_text_far_only_where_the_sentence_does() {
+    let rule = |channel, distance| {
+        let mut alert = example();
+        let evidence = alert.verdict.evidence.as_mut().expect("it has evidence");
+        evidence.reasons[0].channel = channel;
+        evidence.neighbours[0].distance = distance;
+        json(&message(&alert, &provenance(), 900_000).body)["rule"]["description"].as_str().map(str::to_owned)
+    };
+    assert_eq!(rule("density", 0.62).as_deref(), Some("the text lies far from every text seen lately"));
+    assert_eq!(rule("density", 0.001).as_deref(), Some("the text is seldom seen lately"));
+    assert_eq!(
+        rule("meaning", 0.001).as_deref(),
+        Some("the text is about something else than every text seen lately")
+    );
 }
