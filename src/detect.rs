@@ -256,10 +256,11 @@ impl Detector {
             let channel = watch.channel.name();
             watch.fields.iter().map(move |field| (channel, field))
         });
-        let entries = fields.zip(self.fusion.entries()).map(|((channel, field), (score, surprise))| {
+        let mut entries = Vec::with_capacity(self.scores.len());
+        entries.extend(fields.zip(self.fusion.entries()).map(|((channel, field), (score, surprise))| {
             ChannelSurprise { channel, field: field.clone(), score: score.unwrap_or(0.0), surprise }
-        });
-        entries.collect()
+        }));
+        entries
     }
 
     fn explain(&self, point: &Traced<Point>) -> Evidence {
@@ -301,7 +302,7 @@ impl Detector {
     fn learn(&mut self, point: &Traced<Point>, event: u64) -> Admission {
         let limit = self.guard.limit();
         self.admitted.clear();
-        self.admitted.extend(self.fusion.strict().map(|nats| nats <= limit));
+        self.admitted.extend(self.fusion.within(limit));
         let admission = if self.warm {
             let leading = self.leading();
             let all = self.admitted.iter().all(|admitted| *admitted);

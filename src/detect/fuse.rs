@@ -121,9 +121,12 @@ impl Fusion {
         })
     }
 
-    /// Surprise of each field for the event last judged, without the margin for noise.
-    pub(crate) fn strict(&self) -> impl Iterator<Item = f64> {
-        self.entries.iter().map(|entry| entry.score.map_or(0.0, |score| entry.nats(score, 0.0)))
+    /// Whether each field's surprise for the event last judged, without the margin for noise, is within a limit.
+    pub(crate) fn within(&self, limit: f64) -> impl Iterator<Item = bool> {
+        let nats = |entry: &Entry| entry.score.map_or(0.0, |score| entry.nats(score, 0.0));
+        // Most scores are in the body, which needs no ranking.
+        let share = (-limit).exp();
+        self.entries.iter().map(move |entry| entry.is_ordinary(share) || nats(entry) <= limit)
     }
 
     /// Remembers the event last judged.
@@ -178,6 +181,13 @@ struct Entry {
 }
 
 impl Entry {
+    /// Whether the score is known to be less rare than that without ranking it; if not, it may be all the same.
+    fn is_ordinary(&self, share: f64) -> bool {
+        let ordinary =
+            |calibrator: &Calibrator| self.score.is_some_and(|score| calibrator.is_ordinary(score, share));
+        self.calibrator.as_ref().is_some_and(ordinary)
+    }
+
     fn nats(&self, score: f64, margin: f64) -> f64 {
         let rarity = |calibrator: &Calibrator| calibrator.surprise(score - margin * score.abs());
         match (&self.calibrator, self.unit) {

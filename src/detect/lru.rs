@@ -64,23 +64,17 @@ impl<V> Lru<V> {
     /// recently if there is no room.
     pub(crate) fn entry(&mut self, key: u64, make: impl FnOnce() -> V) -> &mut V {
         let at = if let Some(&at) = self.index.get(&key) {
-            self.unlink(at);
             at
-        } else if self.slots.len() < self.capacity {
-            self.slots.push(Slot { key, newer: NONE, older: NONE, value: make() });
-            (self.slots.len() - 1) as u32
         } else {
-            let at = self.oldest;
-            self.unlink(at);
-            self.evicted += 1;
-            let slot = &mut self.slots[at as usize];
-            self.index.remove(&slot.key);
-            slot.key = key;
-            slot.value = make();
+            let at = self.make_room(key, make);
+            self.index.insert(key, at);
+            self.link(at);
             at
         };
-        self.index.insert(key, at);
-        self.link(at);
+        if at != self.newest {
+            self.unlink(at);
+            self.link(at);
+        }
         &mut self.slots[at as usize].value
     }
 
@@ -97,6 +91,22 @@ impl<V> Lru<V> {
     /// How many it has forgotten for want of room.
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted
+    }
+
+    /// A slot for a key, in no order yet: a fresh one, or that of the value used least recently.
+    fn make_room(&mut self, key: u64, make: impl FnOnce() -> V) -> u32 {
+        if self.slots.len() < self.capacity {
+            self.slots.push(Slot { key, newer: NONE, older: NONE, value: make() });
+            return (self.slots.len() - 1) as u32;
+        }
+        let at = self.oldest;
+        self.unlink(at);
+        self.evicted += 1;
+        let slot = &mut self.slots[at as usize];
+        self.index.remove(&slot.key);
+        slot.key = key;
+        slot.value = make();
+        at
     }
 
     fn unlink(&mut self, at: u32) {

@@ -92,6 +92,14 @@ impl Calibrator {
         self.rank(count).clamp(0.0, self.tail.base.max(0.0))
     }
 
+    /// Whether a score lies in the body, all of which is less rare than that share of scores: then so is the score. What
+    /// is next to it is not told.
+    pub(crate) fn is_ordinary(&self, score: f64, share: f64) -> bool {
+        // None of the body's scores has fewer that are as high than the top has scores.
+        let rarest = (self.top.len() as f64 + 1.0) / (self.sorted.len() as f64 + 1.0);
+        narrow(score) <= self.start.min(self.tail.from) && 0.999 * rarest > share
+    }
+
     /// Remembers a score.
     pub(crate) fn learn(&mut self, score: f64) {
         let score = narrow(score);

@@ -20,6 +20,8 @@
 //! Eight trees are walked side by side, because a walk waits for memory at every step; logarithms are taken of
 //! products. An event costs the same whatever came before. Must never give NaN or infinity.
 
+use pulp::Arch;
+
 use crate::detect::lru;
 
 /// What a field's places mean.
@@ -34,6 +36,8 @@ pub(super) enum Kind {
 /// Trees of depth [`DEPTH`], their masses, and the path of the event last scored.
 #[derive(Debug)]
 pub(super) struct Forest {
+    /// Picks the instruction set; each gives the same bits.
+    arch: Arch,
     trees: Vec<Tree>,
     pairs: Vec<[u16; 2]>,
     paths: Vec<Path>,
@@ -56,6 +60,7 @@ impl Forest {
             .iter()
             .map(|pair| tree(pair.map(|at| kinds[usize::from(at)]), pair[0] == pair[1], &mut dice));
         Self {
+            arch: Arch::new(),
             trees: trees.collect(),
             pairs,
             paths: vec![[[0; LANES]; DEPTH]; TREES / LANES],
@@ -68,28 +73,30 @@ impl Forest {
 
     /// The score of an event with those places, one a field; remembers its path for [`Self::learn`].
     pub(super) fn score(&mut self, places: &[u32]) -> f64 {
-        // Two products a lane: 13 factors, each between 2^-20 and 2^10.
-        let (mut stops, mut mixtures) = ([1.0_f64; LANES], [1.0_f64; LANES]);
-        for group in 0..self.paths.len() {
-            let (masses, path) = self.walk(group, places);
-            self.paths[group] = path;
-            let (stop, mixture) = shares(&masses, self.whole());
-            for lane in 0..LANES {
-                stops[lane] *= f64::from(stop[lane]);
-                mixtures[lane] *= f64::from(mixture[lane]);
+        self.arch.dispatch(|| {
+            // Two products a lane: 13 factors, each between 2^-20 and 2^10.
+            let (mut stops, mut mixtures) = ([1.0_f64; LANES], [1.0_f64; LANES]);
+            for group in 0..self.paths.len() {
+                let (masses, path) = self.walk(group, places);
+                self.paths[group] = path;
+                let (stop, mixture) = shares(&masses, self.whole());
+                for lane in 0..LANES {
+                    stops[lane] *= f64::from(stop[lane]);
+                    mixtures[lane] *= f64::from(mixture[lane]);
+                }
             }
-        }
-        let nats: f64 = stops.iter().zip(&mixtures).map(|(stop, mixture)| -(stop * mixture).ln()).sum();
-        nats / TREES as f64
+            let nats: f64 = stops.iter().zip(&mixtures).map(|(stop, mixture)| -(stop * mixture).ln()).sum();
+            nats / TREES as f64
+        })
     }
 
     /// Takes in the event last scored.
     pub(super) fn learn(&mut self) {
         let weight = self.weight as f32;
         for (trees, path) in self.trees.chunks_exact_mut(LANES).zip(&self.paths) {
-            for step in path {
+            for (depth, step) in path.iter().enumerate() {
                 for (tree, child) in trees.iter_mut().zip(step) {
-                    tree[usize::from(child >> 1) % NODES].masses[usize::from(child & 1)] += weight;
+                    tree.node_mut(depth, child >> 1).masses[usize::from(child & 1)] += weight;
                 }
             }
         }
@@ -102,7 +109,7 @@ impl Forest {
         let doublings = events as f64 * self.rate;
         // An exponent that no weight survives would overflow.
         if doublings > FORGOTTEN {
-            self.trees.iter_mut().flatten().for_each(|node| node.masses = [0.0; 2]);
+            self.trees.iter_mut().flat_map(Tree::nodes).for_each(|node| node.masses = [0.0; 2]);
             (self.total, self.weight) = (0.0, 1.0);
             return;
         }
@@ -128,7 +135,8 @@ impl Forest {
     }
 
     /// The masses, not yet by weight, and the children that an event passes in eight trees.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the caller is what is compiled for an instruction set")]
+    #[inline(always)]
     fn walk(&self, group: usize, places: &[u32]) -> (Masses, Path) {
         let (mut masses, mut path) = ([[0.0; LANES]; DEPTH], [[0; LANES]; DEPTH]);
         let trees: &[Tree; LANES] =
@@ -140,7 +148,7 @@ impl Forest {
         let mut at = [1_u16; LANES];
         for depth in 0..DEPTH {
             for lane in 0..LANES {
-                let node = &trees[lane][usize::from(at[lane]) % NODES];
+                let node = trees[lane].node(depth, at[lane]);
                 let place = seen[lane][(node.word & 1) as usize];
                 let right = place.wrapping_mul(node.word | 1) > node.cut;
                 masses[depth][lane] = node.masses[usize::from(right)];
@@ -152,7 +160,7 @@ impl Forest {
     }
 
     fn lighten(&mut self) {
-        for node in self.trees.iter_mut().flatten() {
+        for node in self.trees.iter_mut().flat_map(Tree::nodes) {
             // What is next to nothing becomes nothing: subnormal numbers are slow.
             node.masses = node.masses.map(|mass| if mass < 1.0 { 0.0 } else { mass * LIGHTER });
         }
@@ -169,6 +177,8 @@ const TREES: usize = 13 * LANES;
 pub(super) const DEPTH: usize = 10;
 /// Inner nodes of a tree, and number 0, which does not exist.
 const NODES: usize = 1 << DEPTH;
+/// Blocks of three nodes.
+const BLOCKS: usize = NODES / 3;
 /// A node with less than this share of the whole is where a walk stops.
 const STOP: f32 = 0.02;
 /// A node with less than so many events is too, in a young forest.
@@ -190,7 +200,45 @@ struct Node {
     masses: [f32; 2],
 }
 
-type Tree = [Node; NODES];
+/// A node and its two children, whichever of them an event passes: two tests for one line of the processor's cache.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Block([Node; 3]);
+
+/// Its nodes by number: the root is 1, the children of `at` are 2 `at` and 2 `at` + 1. A walk reads five lines of memory
+/// rather than nine, and since a tree is an odd number of lines long, the roots of all do not contend for one place.
+#[derive(Clone, Debug)]
+struct Tree([Block; BLOCKS]);
+
+impl Tree {
+    /// Block and place in it of a node of that depth.
+    #[inline]
+    fn place(depth: usize, at: u16) -> (usize, usize) {
+        let odd = depth % 2;
+        let top = usize::from(at) >> odd;
+        // So many blocks lie above: 1 + 4 + 16 + ...; the first of this depth has the number 4^(depth / 2).
+        let first = 1 << (depth - odd);
+        let place = if odd == 0 { 0 } else { 1 + usize::from(at % 2) };
+        ((first - 1) / 3 + top - first, place)
+    }
+
+    #[inline]
+    fn node(&self, depth: usize, at: u16) -> &Node {
+        let (block, place) = Self::place(depth, at);
+        &self.0[block].0[place]
+    }
+
+    #[inline]
+    fn node_mut(&mut self, depth: usize, at: u16) -> &mut Node {
+        let (block, place) = Self::place(depth, at);
+        &mut self.0[block].0[place]
+    }
+
+    fn nodes(&mut self) -> impl Iterator<Item = &mut Node> {
+        self.0.iter_mut().flat_map(|block| &mut block.0)
+    }
+}
+
 /// By depth and tree: the mass of the child; the number of the child, 2 to 2 [`NODES`] - 1.
 type Masses = [[f32; LANES]; DEPTH];
 type Path = [[u16; LANES]; DEPTH];
@@ -203,7 +251,8 @@ struct Whole {
 }
 
 /// Of eight trees, the stop node's share x 2^depth, and p of the mixture.
-#[inline]
+#[expect(clippy::inline_always, reason = "the caller is what is compiled for an instruction set")]
+#[inline(always)]
 fn shares(masses: &Masses, whole: Whole) -> ([f32; LANES], [f32; LANES]) {
     let limit = (STOP * whole.total).max(STOP_EVENTS);
     let (mut stop, mut volume, mut open) = ([whole.total; LANES], [1.0_f32; LANES], [1.0_f32; LANES]);
@@ -255,15 +304,16 @@ fn pairs(fields: usize, dice: &mut Dice) -> Vec<[u16; 2]> {
 }
 
 /// A tree's cuts. Its two fields may be the same one: then they share a range.
+#[expect(clippy::large_stack_arrays, reason = "22 kB, moved to its place among all trees")]
 fn tree(kinds: [Kind; 2], same: bool, dice: &mut Dice) -> Tree {
-    let mut tree = [Node::default(); NODES];
+    let mut tree = Tree([Block::default(); BLOCKS]);
     let mut ranges = vec![[(0.0, 1.0); 2]; 2 * NODES];
     for at in 1..NODES {
         let which = if same { 0 } else { dice.below(2) };
         let word = which as u32;
         let range = ranges[at];
         (ranges[2 * at], ranges[2 * at + 1]) = (range, range);
-        tree[at] = match kinds[which] {
+        *tree.node_mut(at.ilog2() as usize, at as u16) = match kinds[which] {
             Kind::Category => {
                 Node { word: (dice.roll() as u32 & !1) | word, cut: u32::MAX / 2, masses: [0.0; 2] }
             }

@@ -5,6 +5,8 @@
 //! -ln of the smoothed share of events that hold a feature (Laplace's rule). Logarithms are computed here, the
 //! same to the bit everywhere, since they are most of the work and a text's score must not depend on the platform.
 
+use pulp::Arch;
+
 use super::features::{CLASSES, Feature, Features, TABLE_BITS};
 
 /// Weight of one event at which the tables are scaled back: far from both ends of an f32.
@@ -19,6 +21,8 @@ const BLOCK: usize = 16;
 /// What was counted, in one field.
 #[derive(Debug)]
 pub(super) struct Counts {
+    /// Picks the instruction set; each gives the same bits.
+    arch: Arch,
     masked: Box<[f32]>,
     raw: Box<[f32]>,
     growth: f64,
@@ -33,7 +37,7 @@ impl Counts {
     pub(super) fn new(half_life: f64) -> Self {
         let table = || vec![0.0; 1 << TABLE_BITS].into_boxed_slice();
         let growth = (1.0 / half_life.max(1.0)).exp2();
-        Self { masked: table(), raw: table(), growth, weight: 1.0, events: 0.0 }
+        Self { masked: table(), raw: table(), growth, weight: 1.0, events: 0.0, arch: Arch::new() }
     }
 
     /// Decayed number of events learned.
@@ -43,17 +47,19 @@ impl Counts {
 
     /// Root of the mean, over classes that are not empty, of the class's mean squared surprise; nats.
     pub(super) fn surprise(&self, features: &Features) -> f64 {
-        let (mut sum, mut classes) = (0.0, 0.0);
-        for class in 0..CLASSES {
-            let (plain, digits) = (features.plain(class), features.digits(class));
-            let count = plain.len() + digits.len();
-            if count > 0 {
-                let squares = self.squares(plain) + self.squares_with_digits(digits);
-                sum += f64::from(squares) / count as f64;
-                classes += 1.0;
+        self.arch.dispatch(|| {
+            let (mut sum, mut classes) = (0.0, 0.0);
+            for class in 0..CLASSES {
+                let (plain, digits) = (features.plain(class), features.digits(class));
+                let count = plain.len() + digits.len();
+                if count > 0 {
+                    let squares = self.squares(plain) + self.squares_with_digits(digits);
+                    sum += f64::from(squares) / count as f64;
+                    classes += 1.0;
+                }
             }
-        }
-        if classes > 0.0 { f64::sqrt(sum / classes) } else { 0.0 }
+            if classes > 0.0 { f64::sqrt(sum / classes) } else { 0.0 }
+        })
     }
 
     /// Surprise of one feature, and how many events held it (decayed).
@@ -108,6 +114,8 @@ impl Counts {
         (self.weight as f32, (1.0 / (self.events + 2.0 * self.weight)) as f32)
     }
 
+    #[expect(clippy::inline_always, reason = "the caller is what is compiled for an instruction set")]
+    #[inline(always)]
     fn squares(&self, slots: &[u32]) -> f32 {
         let (one, scale) = self.share();
         let mut sums = [0.0; BLOCK];
@@ -127,6 +135,8 @@ impl Counts {
 
     /// Digits count where a number is itself unusual: the surprise of the raw feature is mixed in with a weight
     /// that grows with that of the masked one.
+    #[expect(clippy::inline_always, reason = "the caller is what is compiled for an instruction set")]
+    #[inline(always)]
     fn squares_with_digits(&self, slots: &[[u32; 2]]) -> f32 {
         let (one, scale) = self.share();
         let mut sums = [0.0; BLOCK];
@@ -150,7 +160,7 @@ impl Counts {
 
 /// Natural logarithm of a positive, normal number, to about 1e-7: exponent and mantissa apart, the mantissa in
 /// [1/sqrt 2, sqrt 2), ln m = 2 artanh((m - 1)/(m + 1)).
-#[inline]
+#[inline(always)]
 fn ln(x: f32) -> f32 {
     const SQRT_HALF: u32 = 0x3F35_04F3;
     let bits = x.to_bits().wrapping_sub(SQRT_HALF);
@@ -163,7 +173,8 @@ fn ln(x: f32) -> f32 {
 }
 
 /// e to a power in [-80, 80], to about 1e-6: 2^(whole part) by the exponent's bits, the rest by its series.
-#[inline]
+#[expect(clippy::inline_always, reason = "the caller is what is compiled for an instruction set")]
+#[inline(always)]
 fn exp(x: f32) -> f32 {
     let y = x.clamp(-80.0, 80.0) * std::f32::consts::LOG2_E;
     let whole = (y + 128.5) as i32 - 128;

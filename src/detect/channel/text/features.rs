@@ -20,7 +20,7 @@ const BASE: u64 = 0x5851_F42D_4C95_7F2D;
 const BASE_2: u64 = BASE.wrapping_mul(BASE);
 
 /// One feature of a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Feature {
     /// Whether it holds a digit; `raw` is 0 where it does not.
     pub(super) digits: bool,
@@ -28,6 +28,16 @@ pub(super) struct Feature {
     pub(super) masked: u32,
     /// Slot of the raw form.
     pub(super) raw: u32,
+}
+
+/// Of a packed feature: it holds a digit.
+const DIGITS: u64 = 1 << 63;
+
+impl Feature {
+    /// In one word, in the order of its parts: sorting words is most of what a new text costs.
+    fn packed(self) -> u64 {
+        (if self.digits { DIGITS } else { 0 }) | u64::from(self.masked) << 32 | u64::from(self.raw)
+    }
 }
 
 /// The distinct features of a text.
@@ -70,36 +80,48 @@ pub(super) struct Extractor {
     fours: Vec<[u64; 2]>,
     /// 1 + the place of the last digit up to each character.
     digits: Vec<usize>,
-    found: Vec<Feature>,
+    /// Packed features.
+    found: Vec<u64>,
+    slots: Vec<u32>,
 }
 
 impl Extractor {
     /// The distinct features of a text.
     pub(super) fn features(&mut self, text: &str) -> Features {
         self.read(text);
-        let mut slots = Vec::new();
+        let (mut found, mut slots) = (std::mem::take(&mut self.found), std::mem::take(&mut self.slots));
+        slots.clear();
         let mut ends = [(0, 0); CLASSES];
         for (class, ends) in ends.iter_mut().enumerate() {
-            self.found.clear();
-            let mut found = std::mem::take(&mut self.found);
-            self.each(class, |_, feature| found.push(feature));
+            found.clear();
+            self.each(class, |_, feature| found.push(feature.packed()));
             found.sort_unstable();
             found.dedup();
-            let plain = found.partition_point(|feature| !feature.digits);
-            slots.extend(found[..plain].iter().map(|feature| feature.masked));
+            let plain = found.partition_point(|packed| packed & DIGITS == 0);
+            slots.extend(found[..plain].iter().map(|packed| (packed >> 32) as u32));
             ends.0 = slots.len();
-            slots.extend(found[plain..].iter().flat_map(|feature| [feature.masked, feature.raw]));
+            slots.extend(
+                found[plain..]
+                    .iter()
+                    .flat_map(|packed| [(packed & !DIGITS) >> 32, *packed].map(|slot| slot as u32)),
+            );
             ends.1 = slots.len();
-            self.found = found;
         }
-        Features { length: self.characters.len(), slots: slots.into(), ends }
+        let features = Features { length: self.characters.len(), slots: slots.as_slice().into(), ends };
+        (self.found, self.slots) = (found, slots);
+        features
     }
 
     /// Reads a text; `each` then speaks of it.
     pub(super) fn read(&mut self, text: &str) {
         self.characters.clear();
         self.characters.push([START; 2]);
-        self.characters.extend(lowered(text).map(|(_, c)| [c as u32, mask(c)]));
+        if text.is_ascii() {
+            let lower = text.bytes().map(|byte| char::from(byte.to_ascii_lowercase()));
+            self.characters.extend(lower.map(|c| [c as u32, mask(c)]));
+        } else {
+            self.characters.extend(lowered(text).map(|(_, c)| [c as u32, mask(c)]));
+        }
         self.characters.push([END; 2]);
         self.digits.clear();
         let mut last = 0;

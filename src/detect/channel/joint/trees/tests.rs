@@ -23,7 +23,7 @@ fn event(dice: &mut Dice, fields: usize) -> Vec<u32> {
 fn passes(tree: &Tree, pair: [u16; 2], places: &[u32], child: usize) -> bool {
     let mut at = 1;
     while at < NODES {
-        let node = tree[at];
+        let node = tree.node(at.ilog2() as usize, at as u16);
         let place = places[usize::from(pair[(node.word % 2) as usize])];
         let right = u64::from(place) * u64::from(node.word | 1) % (1 << 32) > u64::from(node.cut);
         at = 2 * at + usize::from(right);
