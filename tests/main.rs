@@ -13,6 +13,7 @@ mod detect;
 mod infer;
 mod models;
 mod notify;
+mod odd_streams;
 mod paraphrase;
 mod shutdown;
 mod simulation;

@@ -224,7 +224,6 @@ impl Window {
     }
 
     /// Distinct texts in the window.
-    #[cfg(test)]
     pub(crate) fn rows(&self) -> usize {
         self.slots.len()
     }

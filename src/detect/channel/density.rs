@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use super::{Channel, excerpt, on_grid};
+use super::{Channel, Held, excerpt, on_grid};
 use crate::detect::Settings;
 use crate::detect::window::Window;
 use crate::flow::{Evidence, Neighbour, Point, Reason, Schema, Traced};
@@ -65,6 +65,10 @@ impl Channel for Density {
                 window.learn(embedding, text, point.origin.offset);
             }
         }
+    }
+
+    fn held(&self) -> Held {
+        Held { rows: self.windows.iter().map(Window::rows).sum(), ..Held::default() }
     }
 
     fn explain(&self, point: &Traced<Point>, field: usize, evidence: &mut Evidence) {

@@ -28,6 +28,9 @@ use recent::Recent;
 
 /// Largest surprise told apart in the body, nats: a new feature among five million events has less.
 const SURPRISE_MAX: f64 = 16.0;
+/// Nats that are made at most of a nat of surprise. Where all texts are alike, ranks tell rounding from rounding: a text
+/// whose every part is in 99 of 100 events is not strange, whatever the others were.
+const MOST_OF_SURPRISE: f64 = 20.0;
 /// Most standard deviations told apart in the body.
 const DEVIATIONS_MAX: f64 = 12.0;
 
@@ -138,7 +141,7 @@ impl Field {
         let sides = [surprise, self.lengths.standardised(features.length, surprise).max(0.0)];
         self.scored = Some(Scored { features, sides });
         let [plain, given_length] = [0, 1].map(|side: usize| self.rarities[side].nats(sides[side]));
-        Some(on_grid(plain?.max(given_length?)))
+        Some(on_grid(plain?.max(given_length?).min(MOST_OF_SURPRISE * surprise)))
     }
 
     /// Time passes; a missing text is no event of this field.

@@ -68,7 +68,9 @@ impl Rarity {
             return Some(-(fit.share.ln() + ln_survival));
         }
         let (bin, within) = self.place(value);
-        let above = fit.above[bin] * (1.0 - within) + fit.above[bin + 1] * within;
+        let [from, to] = [fit.above[bin], fit.above[bin + 1]];
+        // Most of what is as high lies in this bin: perhaps it is one value, come often, and nowhere between the edges.
+        let above = if to < from / 2.0 { from } else { from * (1.0 - within) + to * within };
         Some(-((above + 1.0) / (fit.above[0] + 1.0)).ln())
     }
 
@@ -82,7 +84,8 @@ impl Rarity {
         self.bins[self.place(value).0] += self.weight;
         self.events += 1;
         if self.events >= FIRST_FIT && self.events.is_multiple_of(FITS) {
-            self.fit = Some(self.fitted());
+            let above = self.fit.take().map_or_else(|| vec![0.0; BINS + 1].into(), |fit| fit.above);
+            self.fit = Some(self.fitted(above));
         }
     }
 
@@ -93,8 +96,9 @@ impl Rarity {
         (place as usize, place.fract())
     }
 
-    fn fitted(&self) -> Fit {
-        let mut above = vec![0.0; BINS + 1].into_boxed_slice();
+    /// The fit to what there is now; `above` is where its counts go.
+    fn fitted(&self, mut above: Box<[f64]>) -> Fit {
+        above[BINS] = 0.0;
         for bin in (0..BINS).rev() {
             above[bin] = above[bin + 1] + self.bins[bin] / self.weight;
         }
