@@ -208,7 +208,7 @@ pub(crate) fn lines(count: usize, seed: u64) -> String {
     messages(count, seed).into_iter().map(line).collect()
 }
 
-/// A generator of Steele, Lea & Flood (SplitMix64, OOPSLA 2014).
+/// A generator of Steele, Lea & Flood (`SplitMix64`, OOPSLA 2014).
 struct Draws(u64);
 
 impl Draws {
@@ -244,7 +244,7 @@ impl Draws {
         if self.below(2) == 0 {
             words.push(format!("owner of a {} {}", self.one(KINDS), self.one(THINGS)));
         }
-        for sentence in 0..1 + self.below(2) {
+        for sentence in 0..=self.below(2) {
             if sentence > 0 {
                 words.push("and".to_owned());
             }
