@@ -68,9 +68,7 @@ impl Rarity {
             return Some(-(fit.share.ln() + ln_survival));
         }
         let (bin, within) = self.place(value);
-        let [from, to] = [fit.above[bin], fit.above[bin + 1]];
-        // Most of what is as high lies in this bin: perhaps it is one value, come often, and nowhere between the edges.
-        let above = if to < from / 2.0 { from } else { from * (1.0 - within) + to * within };
+        let above = fit.above[bin] * (1.0 - within) + fit.above[bin + 1] * within;
         Some(-((above + 1.0) / (fit.above[0] + 1.0)).ln())
     }
 
