@@ -305,7 +305,7 @@ impl Detector {
         self.admitted.extend(self.fusion.within(limit));
         let admission = if self.warm {
             let leading = self.leading();
-            let all = self.admitted.iter().all(|admitted| *admitted);
+            let all = self.fusion.admits(&self.admitted);
             self.guard.decide(event, self.fusion.unlevelled(), all, &point.value.sample, leading)
         } else {
             Admission::Promoted

@@ -88,10 +88,10 @@ fn planted_anomalies_are_found_and_the_figures_hang_together() {
     assert!((opened - figure(&graded, "incidents")).abs() < 1e-9);
     assert!(figure(&graded, "precision") > 0.3 && figure(&graded, "recall") > 0.1, "{graded}");
     assert!(figure(&graded, "precision_at_budget") > 0.5, "{graded}");
-    for channel in ["density", "text", "numeric"] {
+    for channel in ["density", "text", "joint"] {
         assert!(figure(&graded["channels"][channel], "auroc") > 0.5, "{channel}: {graded}");
     }
-    assert!(graded["channels"]["numeric"]["fields"]["/amount"]["auroc"].as_f64().unwrap() > 0.9, "{graded}");
+    assert!(graded["channels"]["text"]["fields"]["/message"]["auroc"].as_f64().unwrap() > 0.9, "{graded}");
 
     let table = arguments(&path, &["--label", "label"]);
     let table: Vec<&str> = table.into_iter().filter(|word| *word != "--json").collect();
@@ -226,10 +226,10 @@ fn rows_can_be_read_back() {
     for row in 300..EVENTS {
         assert_eq!(alerted.value(row), surprise.value(row) > threshold.value(row), "row {row}");
     }
-    let amount = column("numeric:/amount").as_primitive::<Float64Type>();
+    let joint = column("joint:").as_primitive::<Float64Type>();
     let mean = |planted: bool| {
         let rows: Vec<f64> =
-            (300..EVENTS).filter(|row| is_planted(*row) == planted).map(|row| amount.value(row)).collect();
+            (300..EVENTS).filter(|row| is_planted(*row) == planted).map(|row| joint.value(row)).collect();
         rows.iter().sum::<f64>() / rows.len() as f64
     };
     assert!(mean(true) > mean(false) + 1.0, "{} {}", mean(true), mean(false));
@@ -253,7 +253,7 @@ fn labels_of_series_are_graded_as_windows() {
     assert_eq!(windows["windows"], 3, "{graded}");
     assert_eq!((windows["found"].as_u64(), windows["found_twice"].as_u64()), (Some(3), Some(3)), "{graded}");
     assert_eq!(graded["graded"], 3 * 850);
-    assert_eq!(graded["channels"]["numeric"]["windows_found"], 3, "{graded}");
+    assert_eq!(graded["channels"]["series"]["windows_found"], 3, "{graded}");
 }
 
 #[test]

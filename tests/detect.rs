@@ -316,10 +316,10 @@ fn a_familiar_message_does_not_open_the_guard_for_its_numbers() {
 fn told(draws: &mut Draws, offset: i64, strange: bool) -> Traced<Point> {
     let words = ["red", "green", "blue", "amber", "violet", "white", "black", "grey"];
     let (first, second, about) = (draws.below(8), draws.below(8), draws.below(40));
-    let text = format!("{} {} {}", words[first], words[second], if strange { 400 } else { about });
+    let about = if strange { 400 } else { about };
+    let text = format!("{} {} {about}", words[first], words[second]);
     let angle = if strange { 2.0 } else { about as f32 * 0.01 };
-    let meaning =
-        Meaning { fingerprint: text.len() as u64 ^ about as u64, vector: [angle.cos(), angle.sin()].into() };
+    let meaning = Meaning { fingerprint: about as u64, vector: [angle.cos(), angle.sin()].into() };
     let embedding = Embedding { meaning: Some(meaning), ..Hashed::default().embed_one(&text) };
     let mut point = point(offset, Sample { texts: vec![Some(text.into())], ..Sample::default() });
     point.value.embeddings = vec![Some(embedding)];

@@ -63,20 +63,25 @@ impl Report {
                 line(kind, if self.schema.len() > 1 { format!("{names} ({lane})") } else { names });
             }
         }
-        for (input, field, gate) in self
-            .gates
-            .iter()
-            .flat_map(|(input, fields)| fields.iter().map(move |(field, gate)| (input, field, gate)))
-        {
-            let of = if self.gates.len() > 1 { format!("{field} ({input})") } else { field.clone() };
-            let [correlation, lift] = [gate.correlation, gate.lift].map(figure);
-            line(
-                "meaning counts for",
-                format!("{:.2} in {of}: correlation {correlation}, lift {lift}", gate.weight),
-            );
-        }
+        self.gates_table(&mut out);
         self.channels_table(&mut out);
         out
+    }
+
+    /// What a transformer's view of each text counts for.
+    fn gates_table(&self, out: &mut String) {
+        for (input, fields) in &self.gates {
+            for (field, gate) in fields {
+                let of = if self.gates.len() > 1 { format!("{field} ({input})") } else { field.clone() };
+                let [correlation, lift] = [gate.correlation, gate.lift].map(figure);
+                let weight = gate.weight;
+                let _never_fails = writeln!(
+                    out,
+                    "{:<28} {weight:.2} in {of}: correlation {correlation}, lift {lift}",
+                    "meaning counts for"
+                );
+            }
+        }
     }
 
     fn channels_table(&self, out: &mut String) {

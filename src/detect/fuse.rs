@@ -129,6 +129,11 @@ impl Fusion {
         self.entries.iter().map(move |entry| entry.is_ordinary(share) || nats(entry) <= limit)
     }
 
+    /// Whether all fields that count for anything are among those admitted, one entry a field.
+    pub(crate) fn admits(&self, fields: &[bool]) -> bool {
+        self.entries.iter().zip(fields).all(|(entry, admitted)| *admitted || entry.weight <= 0.0)
+    }
+
     /// Remembers the event last judged.
     pub(crate) fn learn(&mut self) {
         self.learn_pairs();
