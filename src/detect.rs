@@ -9,8 +9,23 @@
 //! A *channel* knows one way of being strange and returns a raw score a field; a calibrator says how rare such a
 //! score has been lately, so that channels compare; fusion makes one surprise of them, again -ln of a share of
 //! events; the line follows the operator's budget. Only then the event teaches, if the guard admits it: a verdict
-//! never knows its own event. State is one lane's and a function of its earlier points and the settings alone, and
+//! never knows its own event; nor does a text field learn what is too strange for that field. State is one lane's and a function of its earlier points and the settings alone, and
 //! bounded whatever comes. It must never see a label, a clock or another lane.
+//!
+//! What each channel is worth, as `outlierd backtest --ablate --label label --skip 0.2` prints it over labelled public streams
+//! (AUROC / average precision; all, the channel alone, all but it; numeric, categorical and series are blind where no
+//! context or series has proved itself; `meaning` needs a transformer, see `benches/meaning.rs`):
+//!
+//! | stream | all | density | without | text | without | joint | without | numeric | without | categorical | without |
+//! |---|---|---|---|---|---|---|---|---|---|---|---|
+//! | web access log | .995 / .726 | .998 / .863 | .988 / .543 | .990 / .691 | .984 / .466 | .745 / .144 | .995 / .742 | .589 / .041 | .996 / .783 | .539 / .071 | .995 / .717 |
+//! | SMS | .937 / .122 | .750 / .025 | .939 / .126 | .939 / .126 | .750 / .025 | - | - | - | - | - | - |
+//! | BGL system log | .907 / .138 | .783 / .139 | .916 / .147 | .798 / .077 | .937 / .184 | .929 / .170 | .793 / .091 | - | - | .500 / .031 | .907 / .138 |
+//! | NSL-KDD connections | .965 / .545 | - | - | - | - | .964 / .440 | .601 / .148 | .500 / .020 | .965 / .545 | .601 / .148 | .964 / .440 |
+//! | card purchases (Sparkov) | .975 / .814 | - | - | - | - | .977 / .833 | .499 / .039 | .500 / .039 | .977 / .833 | .499 / .039 | .975 / .814 |
+//! | card transactions | .707 / .341 | - | - | - | - | .695 / .300 | .508 / .073 | .508 / .073 | .695 / .300 | - | - |
+//!
+//! Series says nothing of these; of the 53 labelled windows of 23 numeric series (NAB) it finds 38, all channels on.
 
 use std::sync::Arc;
 
