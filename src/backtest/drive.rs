@@ -125,26 +125,29 @@ impl<'a> Drive<'a> {
                     self.wait()?;
                 }
             }
-            self.note_gates();
             self.progress.show(self.trail.rows.len(), feed.share());
             if !more {
                 break;
             }
         }
-        self.apply(Action::Ended { lane, generation: GENERATION })?;
-        while self.asked > 0 {
-            self.note_gates();
-            self.wait()?;
+        self.wait_for_all()?;
+        // How a transformer's view stands once all is judged: a lane that has ended is forgotten. One too short to have
+        // settled on its fields by now has nothing to say.
+        for view in self.pipeline.lanes().filter(|view| !view.gates.is_empty()) {
+            self.gates.insert(view.lane, view.gates);
         }
+        self.apply(Action::Ended { lane, generation: GENERATION })?;
+        self.wait_for_all()?;
         self.ahead.clear();
         Ok(())
     }
 
-    /// Keeps how a transformer's view stands: a lane that has ended is forgotten.
-    fn note_gates(&mut self) {
-        for view in self.pipeline.lanes().filter(|view| !view.gates.is_empty()) {
-            self.gates.insert(view.lane, view.gates);
+    /// Waits until all that the embedder was asked is answered and judged.
+    fn wait_for_all(&mut self) -> Result<(), Error> {
+        while self.asked > 0 {
+            self.wait()?;
         }
+        Ok(())
     }
 
     /// All inputs are judged.
