@@ -318,12 +318,12 @@ impl Detector {
         let limit = self.guard.limit();
         self.admitted.clear();
         self.admitted.extend(self.fusion.within(limit));
-        let admission = if self.warm {
-            let leading = self.leading();
-            let all = self.fusion.admits(&self.admitted);
-            self.guard.decide(event, self.fusion.unlevelled(), all, &point.value.sample, leading)
-        } else {
-            Admission::Promoted
+        let (surprise, all) = (self.fusion.unlevelled(), self.fusion.admits(&self.admitted));
+        let admission = match (self.warm, surprise <= limit && all) {
+            (false, _) => Admission::Promoted,
+            (true, true) => Admission::Admitted,
+            // Only now it matters which field was loudest.
+            (true, false) => self.guard.decide(event, surprise, all, &point.value.sample, self.leading()),
         };
         if admission.teaches_calibrators() {
             self.fusion.learn();

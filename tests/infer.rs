@@ -1,9 +1,8 @@
 //! `config infer` as a person meets it: a file in, a configuration out that says why, and gives the same fields.
 
-use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::Output;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -12,34 +11,10 @@ use outlierd::decode::{Decoded, decode};
 use outlierd::flow::{Event, Record};
 use outlierd::render;
 
-use crate::client;
-
-/// A folder for one test's files, gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        let path = std::env::temp_dir().join(client::unique("outlierd-infer"));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str, contents: &[u8]) -> String {
-        let path = self.0.join(name);
-        fs::write(&path, contents).unwrap();
-        path.to_string_lossy().into_owned()
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _left_behind = fs::remove_dir_all(&self.0);
-    }
-}
+use crate::command::{Folder, outlierd};
 
 fn infer(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_outlierd"));
-    command.args(["config", "infer"]).args(arguments).stdin(Stdio::null()).output().unwrap()
+    outlierd(&[["config", "infer"].as_slice(), arguments].concat())
 }
 
 fn printed(arguments: &[&str]) -> String {

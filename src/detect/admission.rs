@@ -25,14 +25,14 @@ use crate::flow::Sample;
 /// What an event may teach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// Everything.
+    /// All channels and calibrators; but not a field that guards itself, if it finds the event too strange.
     Admitted,
     /// Not the channels; not even the calibrators, if it is a repeat within a burst.
     Quarantined {
         /// Its like was here a moment ago.
         repeat: bool,
     },
-    /// Everything: its shape has become normal.
+    /// Everything: its shape has become normal, or the lane is not warm yet.
     Promoted,
 }
 
