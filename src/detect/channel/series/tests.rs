@@ -236,6 +236,16 @@ fn events_without_order_are_no_series() {
 }
 
 #[test]
+fn chance_does_not_make_a_series_of_evenly_spaced_events() {
+    // One look at each of 10 000 events, of 40 fields.
+    for seed in 0..40 {
+        let mut own = lru::hash_pair(seed, 9);
+        let numbered = |at: u32, _: &mut u64| (normal(&mut own), 0, i64::from(at) * 1_000);
+        assert!(open(10_000, numbered) < 0.001, "{seed}");
+    }
+}
+
+#[test]
 fn sampled_values_are_series_and_a_useless_time_changes_nothing() {
     let noise = |at: u32, state: &mut u64, time: i64| (normal(state), at as usize % 5, time);
     assert!(open(6_000, |at, state| noise(at, state, i64::from(at / 5) * 60_000)) > 0.99);
