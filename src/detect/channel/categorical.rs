@@ -6,7 +6,13 @@
 //! added to each value held and to one not yet seen (Krichevsky & Trofimov, "The performance of universal encoding", IEEE
 //! Trans. Inf. Theory 1981), p(v | c) shrunk towards p(v) as if that had been seen [`SHRINKAGE`] times: so a context hardly
 //! known says nothing, and a new key is not strange. Up to [`MARGIN`] nats it counts for nothing: more takes a habit of some
-//! hundred events to break. The context c, another category or a key, is the one that has proved to predict the
+//! hundred events to break.
+//!
+//! That law cannot tell a habit that nobody ever breaks (a host runs one service) from one that is broken daily, and of a
+//! context of a few events in a hundred it never says enough. So it is measured how often a value turns up that its context
+//! has not had, by the age of the context (`habits`); where that is rarer than [`BROKEN`], it is the score. (Planted
+//! combinations of the demo found, five seeds: 19 of 122 without, 49 with; card purchases' average precision .814 and .810,
+//! .777 with a limit of 6 nats, as customers do try new things.) The context c, another category or a key, is the one that has proved to predict the
 //! field best; asking all and taking the largest would let the worst speak.
 //!
 //! It must never hold more pairs of fields or values than its limits, nor call a new key strange.
@@ -17,6 +23,10 @@ use super::{Channel, Held, Unit};
 use crate::detect::gain::Gain;
 use crate::detect::lru::{self, Lru};
 use crate::flow::{Evidence, Point, Reason, Sample, Schema, Traced};
+
+use habits::Habits;
+
+mod habits;
 
 /// Watches every category field.
 #[derive(Debug)]
@@ -52,8 +62,9 @@ impl Categorical {
         let (pair, share) = proven
             .reduce(|best, other| if other.1.gain.rank() > best.1.gain.rank() { other } else { best })?;
         let news = pair.hash.map_or(0.0, |_| (plain / share.given).ln());
-        let score = if news > MARGIN { news } else { 0.0 };
-        Some((score, pair))
+        let broken = pair.hash.map_or(0.0, |_| share.broken());
+        let loud = |nats: f64, limit: f64| if nats > limit { nats } else { 0.0 };
+        Some((loud(news, MARGIN).max(loud(broken, BROKEN)), pair))
     }
 }
 
@@ -89,6 +100,7 @@ impl Channel for Categorical {
 
     fn learn(&mut self, _: &Traced<Point>) {
         for pair in &mut self.pairs {
+            pair.observe();
             pair.learn(&self.keys, self.clock, self.decay);
         }
         for field in &mut self.fields {
@@ -105,6 +117,11 @@ impl Channel for Categorical {
             self.pairs.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
             self.pairs.truncate(PAIRS);
         }
+    }
+
+    fn skip(&mut self) {
+        // How often habits are broken is learned of all events, or what the guard turns away would look ever rarer.
+        self.pairs.iter_mut().for_each(Pair::observe);
     }
 
     fn explain(&self, point: &Traced<Point>, field: usize, evidence: &mut Evidence) {
@@ -170,6 +187,10 @@ const ENOUGH: u64 = 32;
 const JOINS: f64 = 0.1;
 /// Nats that a context must add before it is news: below that, one event in fifty has something of the kind.
 const MARGIN: f64 = 4.0;
+/// The same where it is known how often such habits are broken: less than one event in 3 000.
+const BROKEN: f64 = 8.0;
+/// Mass below which a context has not had a value lately: once, two half-lives ago.
+const UNHEARD: f64 = 0.25;
 /// Pairs of fields tried at first, and for how many events, and how many stay.
 const PAIRS_TRIED: usize = 128;
 const TRIAL: u64 = 500;
@@ -304,6 +325,8 @@ struct Share {
     given: f64,
     plain: f64,
     mass: f64,
+    unheard: bool,
+    habits: Habits,
 }
 
 impl Share {
@@ -311,7 +334,13 @@ impl Share {
         // The combination may outlive its context in a full table.
         let joint = joint.min(context);
         self.given = (joint + SHRINKAGE * plain) / (context + SHRINKAGE);
-        (self.plain, self.mass) = (plain, context);
+        (self.plain, self.mass, self.unheard) = (plain, context, joint < UNHEARD);
+    }
+
+    /// Nats of a value that the context has not had lately; 0 for others.
+    fn broken(&self) -> f64 {
+        // What is expected before anything is known is what the law says.
+        if self.unheard { self.habits.nats(self.mass, SHRINKAGE / (self.mass + SHRINKAGE)) } else { 0.0 }
     }
 
     fn learn(&mut self) {
@@ -345,6 +374,14 @@ impl Pair {
                 let total = keys[at].total;
                 self.shares[0].meet(count.now(total.events, decay), total.mass, plain);
             }
+        }
+    }
+
+    /// Takes note whether the event last met breaks a habit.
+    fn observe(&mut self) {
+        let Some(hash) = self.hash else { return };
+        for share in self.shares.iter_mut().filter(|share| share.mass >= 2.0) {
+            share.habits.observe(share.mass, share.unheard.then_some(hash));
         }
     }
 
