@@ -324,6 +324,9 @@ fn matters(said: &raw::Matters, faults: &mut Faults) -> Matters {
         raw::Matters::Decided(true) => Matters::Yes,
         raw::Matters::Decided(false) => Matters::No,
         raw::Matters::Said(word) if word == "auto" => Matters::Auto,
+        // As the environment and the command line give it.
+        raw::Matters::Said(word) if word == "true" => Matters::Yes,
+        raw::Matters::Said(word) if word == "false" => Matters::No,
         raw::Matters::Said(other) => {
             faults.say("detect.meaning_matters", format!("{other:?} is not \"auto\", true or false"));
             Matters::Auto
