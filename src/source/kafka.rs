@@ -36,6 +36,8 @@ mod stop;
 use commit::Committer;
 use session::Session;
 
+pub use options::accepts;
+
 /// Which topics to read and how.
 #[derive(Clone)]
 pub struct Settings {

@@ -60,6 +60,22 @@ const HARMLESS: &[&str] = &[
     "topic.",
 ];
 
+/// Whether librdkafka takes an option with this value.
+///
+/// # Errors
+/// Why not, in its words; they quote the value.
+pub fn accepts(option: &str, value: &str) -> Result<(), String> {
+    let mut alone = ClientConfig::new();
+    match alone.set(option, value).create_native_config() {
+        Ok(_) => Ok(()),
+        // A C string in a buffer: what follows its end is no text.
+        Err(KafkaError::ClientConfig(_, description, ..)) => {
+            Err(description.split('\0').next().unwrap_or_default().trim_end().to_owned())
+        }
+        Err(other) => Err(other.to_string()),
+    }
+}
+
 /// Makes the consumer; connects in the background.
 ///
 /// # Errors
