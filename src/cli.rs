@@ -4,6 +4,7 @@
 //! is not there, 70 a fault of our own, 78 configuration.
 
 mod backtest;
+mod configuration;
 mod health;
 
 use std::path::PathBuf;
@@ -42,7 +43,8 @@ enum Verb {
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(Demo),
     /// Say everything that is wrong with a configuration, without starting anything.
-    Validate(Settings),
+    #[command(after_help = configuration::VALIDATE_EXAMPLES)]
+    Validate(configuration::Validate),
     /// Print the default configuration: every key, with a comment.
     Defaults,
     /// Ask a running daemon whether it is ready; for containers that have no other client.
@@ -138,7 +140,7 @@ pub fn main() -> ExitCode {
         Verb::Run(run) => run_daemon(&run),
         Verb::Backtest(options) => backtest::run(&options),
         Verb::Demo(demo) => run_demo(&demo),
-        Verb::Validate(settings) => validate(&settings),
+        Verb::Validate(options) => configuration::validate(&options),
         Verb::Defaults => {
             say(config::DEFAULTS);
             ExitCode::SUCCESS
@@ -195,16 +197,6 @@ fn run_demo(options: &Demo) -> ExitCode {
         Err(demo::DemoError::Daemon(error)) => failed(&error),
         Err(error @ demo::DemoError::Config(_)) => fail(CONFIG, &error),
         Err(error) => fail(UNAVAILABLE, &error),
-    }
-}
-
-fn validate(settings: &Settings) -> ExitCode {
-    match Config::load(settings.config.as_deref(), &settings.set) {
-        Ok(_) => {
-            say("the configuration is valid\n");
-            ExitCode::SUCCESS
-        }
-        Err(error) => fail(CONFIG, &error),
     }
 }
 

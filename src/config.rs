@@ -24,6 +24,7 @@ mod resolve;
 mod secret;
 mod shape;
 mod units;
+mod world;
 mod written;
 
 use std::net::SocketAddr;
@@ -123,7 +124,7 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, each with its key, where it was set and what it should be.
     pub fn load(file: Option<&Path>, sets: &[Set]) -> Result<Self, ConfigError> {
-        let (config, faults) = judged(file, sets, true);
+        let (config, faults) = judged(file, sets, true, false);
         match config {
             Some(config) if faults.is_empty() => Ok(config),
             _ => Err(ConfigError(fault::lines(faults))),
@@ -147,8 +148,17 @@ impl Config {
     }
 }
 
+/// Everything that is wrong with the settings; with `environment` also with what they point at: files, model, port, broker.
+///
+/// # Errors
+/// As [`Config::load`].
+pub fn validate(file: Option<&Path>, sets: &[Set], environment: bool) -> Result<(), ConfigError> {
+    let faults = judged(file, sets, environment, environment).1;
+    if faults.is_empty() { Ok(()) } else { Err(ConfigError(fault::lines(faults))) }
+}
+
 /// The settings with all that is wrong with them; none when a file cannot be read at all.
-fn judged(file: Option<&Path>, sets: &[Set], secrets: bool) -> (Option<Config>, Vec<Fault>) {
+fn judged(file: Option<&Path>, sets: &[Set], secrets: bool, world: bool) -> (Option<Config>, Vec<Fault>) {
     let loaded = load::layered(DEFAULTS, file, &load::environment(), sets);
     if !loaded.complete {
         return (None, loaded.faults);
@@ -157,6 +167,9 @@ fn judged(file: Option<&Path>, sets: &[Set], secrets: bool) -> (Option<Config>, 
         Ok(raw) => {
             let mut faults = resolve::Faults { places: &loaded.places, found: loaded.faults.clone() };
             let config = resolve::resolve(&raw, secrets, &mut faults);
+            if world {
+                world::check(&config, &mut faults);
+            }
             (Some(config), faults.found)
         }
         Err(wrong) => (None, loaded.faults.into_iter().chain(wrong).collect()),

@@ -170,6 +170,19 @@ const OWNED: &[(&str, &str)] = &[
     ("transactional.id", "there are no transactions"),
 ];
 
+/// Options that name a file, and whether it should be PEM, and of what.
+pub(super) const FILES: &[(&str, Option<&str>)] = &[
+    ("https.ca.location", Some("CERTIFICATE")),
+    ("sasl.oauthbearer.assertion.file", None),
+    ("sasl.oauthbearer.assertion.jwt.template.file", None),
+    ("sasl.oauthbearer.assertion.private.key.file", Some("PRIVATE KEY")),
+    ("ssl.ca.location", Some("CERTIFICATE")),
+    ("ssl.certificate.location", Some("CERTIFICATE")),
+    ("ssl.crl.location", Some("X509 CRL")),
+    ("ssl.key.location", Some("PRIVATE KEY")),
+    ("ssl.keystore.location", None),
+];
+
 /// Ways to prove who one is that librdkafka was built with.
 const MECHANISMS: [&str; 4] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"];
 
@@ -357,6 +370,9 @@ mod tests {
         for (name, _) in OWNED {
             let why = kafka::accepts(name, "\u{1}").err().unwrap_or_default();
             assert!(!why.contains("No such configuration property"), "{name}: {why}");
+        }
+        for (name, _) in FILES {
+            assert!(ALLOWED.contains(name), "{name}");
         }
     }
 

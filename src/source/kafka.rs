@@ -27,6 +27,7 @@ mod context;
 mod lanes;
 mod metadata;
 mod options;
+mod probe;
 pub mod range;
 mod rebalance;
 mod session;
@@ -37,6 +38,7 @@ use commit::Committer;
 use session::Session;
 
 pub use options::accepts;
+pub use probe::probe;
 
 /// Which topics to read and how.
 #[derive(Clone)]

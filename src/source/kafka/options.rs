@@ -189,7 +189,7 @@ fn refusal(error: &KafkaError, secrets: &[String]) -> SourceError {
 }
 
 /// Values that must not appear in a message.
-fn secrets(options: &[(String, String)]) -> Vec<String> {
+pub(super) fn secrets(options: &[(String, String)]) -> Vec<String> {
     let harmless = |key: &str| HARMLESS.iter().any(|beginning| key.starts_with(beginning));
     let values = options.iter().filter(|(key, _)| !harmless(key)).map(|(_, value)| value.clone());
     // A very short value would blot out half of every message, and guards nothing.
