@@ -49,16 +49,9 @@ enum Verb {
     Defaults,
     /// Ask a running daemon whether it is ready; for containers that have no other client.
     Health(health::Health),
-    /// Write a configuration.
+    /// Show, describe or write a configuration.
     #[command(subcommand)]
-    Config(Write),
-}
-
-#[derive(Debug, Subcommand)]
-enum Write {
-    /// Print what the fields of a file are, as a configuration that names them, with a reason each.
-    #[command(after_help = infer::EXAMPLES)]
-    Infer(infer::Options),
+    Config(configuration::Verb),
 }
 
 const RUN_EXAMPLES: &str = "Examples:
@@ -146,7 +139,7 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Verb::Health(health) => health.run(),
-        Verb::Config(Write::Infer(options)) => infer::run(&options),
+        Verb::Config(verb) => configuration::run(&verb),
     }
 }
 

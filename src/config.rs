@@ -18,11 +18,12 @@ mod load;
 mod options;
 mod places;
 mod raw;
-#[cfg(test)]
 mod reference;
 mod resolve;
+mod schema;
 mod secret;
 mod shape;
+mod show;
 mod units;
 mod world;
 mod written;
@@ -155,6 +156,24 @@ impl Config {
 pub fn validate(file: Option<&Path>, sets: &[Set], environment: bool) -> Result<(), ConfigError> {
     let faults = judged(file, sets, environment, environment).1;
     if faults.is_empty() { Ok(()) } else { Err(ConfigError(fault::lines(faults))) }
+}
+
+/// The settings in effect with where each came from, secrets redacted: as TOML, or as a JSON object.
+///
+/// # Errors
+/// Values that do not fit and keys that do not exist; whether settings can work together, [`validate`] tells.
+pub fn show(file: Option<&Path>, sets: &[Set], json: bool) -> Result<String, ConfigError> {
+    let loaded = load::layered(DEFAULTS, file, &load::environment(), sets);
+    if !loaded.faults.is_empty() {
+        return Err(ConfigError(fault::lines(loaded.faults)));
+    }
+    Ok(if json { format!("{:#}\n", show::json_object(&loaded)) } else { show::toml(&loaded) })
+}
+
+/// A JSON Schema (draft 2020-12) of configuration files.
+pub fn schema() -> String {
+    let defaults = load::layered(DEFAULTS, None, &[], &[]);
+    format!("{:#}\n", schema::schema(DEFAULTS, &defaults))
 }
 
 /// The settings with all that is wrong with them; none when a file cannot be read at all.

@@ -12,6 +12,7 @@ use crate::broker::{Broker, part};
 use crate::client::{self, Daemon};
 use crate::command::{Folder, text};
 
+mod described;
 mod wrong;
 
 pub(crate) fn outlierd(environment: &[(&str, &str)], arguments: &[&str]) -> Output {
