@@ -8,6 +8,7 @@ mod bad_input;
 mod broker;
 mod client;
 mod command;
+mod config;
 mod deploy;
 mod detect;
 mod infer;
