@@ -6,6 +6,7 @@
 mod backtest;
 mod configuration;
 mod health;
+mod model;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,6 +50,9 @@ enum Verb {
     Defaults,
     /// Ask a running daemon whether it is ready; for containers that have no other client.
     Health(health::Health),
+    /// Get a model, see which there are, look into one.
+    #[command(subcommand)]
+    Model(model::Model),
     /// Show, describe or write a configuration.
     #[command(subcommand)]
     Config(configuration::Verb),
@@ -139,6 +143,7 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Verb::Health(health) => health.run(),
+        Verb::Model(model) => model::run(&model),
         Verb::Config(verb) => configuration::run(&verb),
     }
 }

@@ -41,6 +41,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("rdkafka::", &["src/source/kafka", "src/sink/kafka", "src/demo"]),
     ("ort::", &["src/embed/onnx"]),
     ("tokenizers::", &["src/embed/tokens"]),
+    ("ureq::", &["src/embed/pull/transfer"]),
     ("axum::", &["src/admin"]),
     ("figment::", &["src/config"]),
     ("toml_edit::", &["src/config"]),
