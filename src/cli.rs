@@ -5,6 +5,7 @@
 
 mod backtest;
 mod configuration;
+mod doctor;
 mod health;
 mod model;
 
@@ -46,6 +47,9 @@ enum Verb {
     /// Say everything that is wrong with a configuration, without starting anything.
     #[command(after_help = configuration::VALIDATE_EXAMPLES)]
     Validate(configuration::Validate),
+    /// Look at everything that the daemon needs, say what is wrong and what to do about it.
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(doctor::Doctor),
     /// Print the default configuration: every key, with a comment.
     Defaults,
     /// Ask a running daemon whether it is ready; for containers that have no other client.
@@ -138,6 +142,7 @@ pub fn main() -> ExitCode {
         Verb::Backtest(options) => backtest::run(&options),
         Verb::Demo(demo) => run_demo(&demo),
         Verb::Validate(options) => configuration::validate(&options),
+        Verb::Doctor(options) => doctor::run(&options),
         Verb::Defaults => {
             say(config::DEFAULTS);
             ExitCode::SUCCESS

@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["source", "embed", "sink", "admin"],
     &["config"],
     &["daemon"],
-    &["backtest", "demo"],
+    &["backtest", "demo", "doctor"],
     &["cli"],
 ];
 

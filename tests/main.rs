@@ -11,6 +11,7 @@ mod command;
 mod config;
 mod deploy;
 mod detect;
+mod doctor;
 mod infer;
 mod model_command;
 mod models;
