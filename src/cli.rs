@@ -6,6 +6,7 @@
 mod backtest;
 mod configuration;
 mod doctor;
+mod explain;
 mod health;
 mod model;
 
@@ -50,6 +51,9 @@ enum Verb {
     /// Look at everything that the daemon needs, say what is wrong and what to do about it.
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(doctor::Doctor),
+    /// Print alerts for a person: what was strange, compared with what, how rare, under which budget.
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::Explain),
     /// Print the default configuration: every key, with a comment.
     Defaults,
     /// Ask a running daemon whether it is ready; for containers that have no other client.
@@ -148,6 +152,7 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Verb::Health(health) => health.run(),
+        Verb::Explain(options) => explain::run(&options),
         Verb::Model(model) => model::run(&model),
         Verb::Config(verb) => configuration::run(&verb),
     }

@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["source", "embed", "sink", "admin"],
     &["config"],
     &["daemon"],
-    &["backtest", "demo", "doctor"],
+    &["backtest", "demo", "doctor", "explain"],
     &["cli"],
 ];
 

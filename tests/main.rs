@@ -12,6 +12,7 @@ mod config;
 mod deploy;
 mod detect;
 mod doctor;
+mod explain;
 mod infer;
 mod model_command;
 mod models;
