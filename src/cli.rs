@@ -4,6 +4,7 @@
 //! is not there, 70 a fault of our own, 78 configuration.
 
 mod backtest;
+mod completions;
 mod configuration;
 mod doctor;
 mod explain;
@@ -28,7 +29,7 @@ const CONFIG: u8 = 78;
 
 /// Finds the strange event in a stream the moment it arrives.
 #[derive(Debug, Parser)]
-#[command(name = "outlierd", version, arg_required_else_help = true)]
+#[command(name = "outlierd", version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Line {
     #[command(subcommand)]
     verb: Verb,
@@ -55,22 +56,44 @@ enum Verb {
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::Explain),
     /// Print the default configuration: every key, with a comment.
+    #[command(after_help = DEFAULTS_EXAMPLES)]
     Defaults,
     /// Ask a running daemon whether it is ready; for containers that have no other client.
+    #[command(after_help = health::EXAMPLES)]
     Health(health::Health),
     /// Get a model, see which there are, look into one.
     #[command(subcommand)]
     Model(model::Model),
+    /// Print what completes this command's words in a shell.
+    #[command(after_help = completions::COMPLETIONS_EXAMPLES)]
+    Completions(completions::Completions),
+    /// Print the manual page, or write one for each verb.
+    #[command(after_help = completions::MAN_EXAMPLES)]
+    Man(completions::Man),
     /// Show, describe or write a configuration.
     #[command(subcommand)]
     Config(configuration::Verb),
 }
+
+const EXAMPLES: &str = "The first hour:
+  outlierd demo                                            a stream with planted anomalies, and what was found
+  tail -f app.log | outlierd run --source stdin --sink stdout
+  outlierd doctor -c outlierd.toml                         what is missing before it can run
+  outlierd run -c outlierd.toml                            from Kafka to Kafka
+  outlierd explain alerts.jsonl                            an alert for a person
+
+Exit codes: 64 usage, 65 records or files that are not what they should be, 69 something needed is not there, 70 a fault
+of our own, 78 configuration. Each verb has examples: outlierd VERB --help";
 
 const RUN_EXAMPLES: &str = "Examples:
   outlierd run -c outlierd.toml
   outlierd run --set kafka.brokers=broker:9092 --set 'source.topics=[\"logs\"]'
   tail -f app.log | outlierd run --source stdin --sink stdout
   outlierd run --source file --input access.jsonl.gz --sink stdout --set sink.format=text";
+
+const DEFAULTS_EXAMPLES: &str = "Examples:
+  outlierd defaults | less
+  outlierd defaults > outlierd.toml";
 
 const DEMO_EXAMPLES: &str = "Examples:
   outlierd demo
@@ -153,6 +176,8 @@ pub fn main() -> ExitCode {
         }
         Verb::Health(health) => health.run(),
         Verb::Explain(options) => explain::run(&options),
+        Verb::Completions(options) => completions::print(&options),
+        Verb::Man(options) => completions::man(&options),
         Verb::Model(model) => model::run(&model),
         Verb::Config(verb) => configuration::run(&verb),
     }
@@ -236,3 +261,6 @@ fn set(text: &str) -> Result<config::Set, String> {
         Ok((key.trim().into(), value.into()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,6 +46,8 @@ const OWNED: &[(&str, &[&str])] = &[
     ("figment::", &["src/config"]),
     ("toml_edit::", &["src/config"]),
     ("clap::", &["src/cli"]),
+    ("clap_complete::", &["src/cli/completions"]),
+    ("clap_mangen::", &["src/cli/completions"]),
     ("arrow_array::", &["src/backtest/rows"]),
     ("arrow_ipc::", &["src/backtest/rows"]),
 ];

@@ -20,6 +20,7 @@ mod notify;
 mod odd_streams;
 mod paraphrase;
 mod pull;
+mod shell;
 mod shutdown;
 mod simulation;
 mod sink;
