@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config};
-use crate::{daemon, demo};
+use crate::{daemon, demo, metrics};
 
 mod infer;
 
@@ -45,6 +45,8 @@ enum Verb {
     Validate(Settings),
     /// Print the default configuration: every key, with a comment.
     Defaults,
+    /// Print every metric of /metrics, with its unit and meaning, as a page in Markdown.
+    Metrics,
     /// Ask a running daemon whether it is ready; for containers that have no other client.
     Health(health::Health),
     /// Write a configuration.
@@ -141,6 +143,10 @@ pub fn main() -> ExitCode {
         Verb::Validate(settings) => validate(&settings),
         Verb::Defaults => {
             say(config::DEFAULTS);
+            ExitCode::SUCCESS
+        }
+        Verb::Metrics => {
+            say(&metrics::catalogue::markdown());
             ExitCode::SUCCESS
         }
         Verb::Health(health) => health.run(),

@@ -165,8 +165,8 @@ fn many_files_are_spread_over_the_shards() {
     let mut stopped = 0;
     while stopped < 4 {
         for (shard, seen) in rig.shards.iter().zip(&mut seen) {
-            while let Ok(action) = shard.try_recv() {
-                match action {
+            while let Ok(arrival) = shard.try_recv() {
+                match arrival.action {
                     Action::Stop => stopped += 1,
                     action => seen.take(action),
                 }
