@@ -12,6 +12,7 @@ mod command;
 mod deploy;
 mod detect;
 mod infer;
+mod log;
 mod metrics;
 mod models;
 mod notify;

@@ -37,6 +37,8 @@ const PROBE_PAUSE: Duration = Duration::from_millis(100);
 const PULSE: Duration = Duration::from_millis(5);
 /// How often a model without work looks whether it was told to end.
 const IDLE: Duration = Duration::from_millis(100);
+/// How often the log may tell of texts that cannot be tokenised.
+const SAY: Duration = Duration::from_secs(10);
 /// Any text that tokenises.
 const PROBE: &str = "outlierd";
 
@@ -255,6 +257,7 @@ struct Ready {
 }
 
 fn tokenise(tokeniser: &impl Tokenise, ledger: &Ledger, jobs: &Receiver<Job>, ready: &Sender<Ready>) {
+    let (mut failed, mut said): (u64, Option<Instant>) = (0, None);
     for Job { fingerprint, text, asked } in jobs {
         match guarded(|| tokeniser.tokenise(&text)) {
             Ok(tokens) => {
@@ -263,7 +266,11 @@ fn tokenise(tokeniser: &impl Tokenise, ledger: &Ledger, jobs: &Receiver<Job>, re
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, bytes = text.len(), "a text cannot be tokenised");
+                failed += 1;
+                if said.is_none_or(|said| said.elapsed() >= SAY) {
+                    said = Some(now());
+                    tracing::warn!(%error, bytes = text.len(), failed, "texts cannot be tokenised");
+                }
                 ledger.settle([(fingerprint, None)]);
             }
         }
