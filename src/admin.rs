@@ -191,9 +191,15 @@ mod tests {
 
     #[test]
     fn names_of_this_machine_are_told_from_others() {
-        for host in
-            ["127.0.0.1:9464", "localhost", "LOCALHOST:1", "a.localhost:80", "[::1]:9464", "::1", "10.0.0.1"]
-        {
+        for host in [
+            "127.0.0.1:9464",
+            "localhost",
+            "LOCALHOST:1",
+            "a.localhost:80",
+            "[::1]:9464",
+            "[::1]",
+            "10.0.0.1",
+        ] {
             assert!(is_local(host), "{host}");
         }
         for host in ["evil.example:9464", "localhost.evil.example", "127.0.0.1.nip.example", "", "evil:host"]

@@ -1,4 +1,4 @@
-//! A real headless Chromium, driven over the DevTools protocol on two pipes: no port, no library.
+//! A real headless Chromium, driven over the `DevTools` protocol on two pipes: no port, no library.
 //!
 //! The browser reads commands from its file descriptor 3 and writes answers to 4, JSON that ends with a zero byte each. A
 //! small shell makes these of its standard input and output. When the test process ends, for whatever reason, the pipe
@@ -88,17 +88,17 @@ impl Browser {
             _profile: profile,
         };
         let text = |answer: &Value, key: &str| answer[key].as_str().unwrap().to_owned();
-        let target = text(&browser.ask("Target.createTarget", json!({"url": "about:blank"})), "targetId");
+        let target = text(&browser.ask("Target.createTarget", &json!({"url": "about:blank"})), "targetId");
         let attach = json!({"targetId": target, "flatten": true});
-        browser.session = text(&browser.ask("Target.attachToTarget", attach), "sessionId");
+        browser.session = text(&browser.ask("Target.attachToTarget", &attach), "sessionId");
         for domain in ["Page", "Runtime", "Network", "Log"] {
-            browser.ask(&format!("{domain}.enable"), json!({}));
+            browser.ask(&format!("{domain}.enable"), &json!({}));
         }
         browser
     }
 
     /// Asks, and waits for the answer.
-    pub(crate) fn ask(&self, method: &str, parameters: Value) -> Value {
+    pub(crate) fn ask(&self, method: &str, parameters: &Value) -> Value {
         let id = {
             let mut state = self.state.borrow_mut();
             state.next += 1;
@@ -128,7 +128,7 @@ impl Browser {
     /// What an expression of JavaScript comes to in the page.
     pub(crate) fn value(&self, expression: &str) -> Value {
         let parameters = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        let answer = self.ask("Runtime.evaluate", parameters);
+        let answer = self.ask("Runtime.evaluate", &parameters);
         assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
         answer["result"]["value"].clone()
     }
@@ -143,16 +143,18 @@ impl Browser {
     pub(crate) fn wait_until(&self, expression: &str) {
         let start = client::now();
         while self.value(expression) != true {
-            if start.elapsed() > client::PATIENCE {
-                panic!("waited in vain for {expression}:\n{}", self.text("document.body.innerText"));
-            }
+            assert!(
+                start.elapsed() < client::PATIENCE,
+                "waited in vain for {expression}:\n{}",
+                self.text("document.body.innerText")
+            );
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
     }
 
     /// Opens an address, and waits until it is there.
     pub(crate) fn open(&self, address: &str) {
-        let answer = self.ask("Page.navigate", json!({"url": address}));
+        let answer = self.ask("Page.navigate", &json!({"url": address}));
         assert!(answer["errorText"].is_null(), "{address}: {answer}");
         self.wait_until(&format!("location.href === {address:?} && document.readyState === 'complete'"));
     }
@@ -160,9 +162,9 @@ impl Browser {
     /// A window of that size, on a machine set to light or dark.
     pub(crate) fn show_on(&self, width: u32, height: u32, scheme: &str) {
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500});
-        self.ask("Emulation.setDeviceMetricsOverride", size);
+        self.ask("Emulation.setDeviceMetricsOverride", &size);
         let media = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
-        self.ask("Emulation.setEmulatedMedia", media);
+        self.ask("Emulation.setEmulatedMedia", &media);
     }
 
     /// Events of that kind so far, oldest first.

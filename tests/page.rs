@@ -222,7 +222,7 @@ fn the_page_works_by_keys_and_says_when_it_is_out_of_date() {
     for (key, code) in [("ArrowLeft", 37), ("Home", 36)] {
         let press =
             serde_json::json!({"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": code});
-        browser.ask("Input.dispatchKeyEvent", press);
+        browser.ask("Input.dispatchKeyEvent", &press);
     }
     browser.wait_until("/surprise [\\d.]+ nats/.test(document.querySelector('#scores-text').textContent)");
 

@@ -169,6 +169,9 @@ pub struct LaneState {
     pub realised: f64,
 }
 
+/// A cell of the history: see [`History::cells`].
+pub type CellState = (i64, u64, u64, Option<f64>, Option<f64>, bool);
+
 /// What was judged lately.
 #[derive(Clone, Debug, Serialize)]
 pub struct History {
@@ -180,7 +183,7 @@ pub struct History {
     pub cells_max: usize,
     /// Cells in which anything was judged, oldest first: when it begins, events, incidents opened, and, of the event
     /// nearest to its line or furthest over it, surprise, threshold (nats) and whether it could alert.
-    pub cells: Vec<(i64, u64, u64, Option<f64>, Option<f64>, bool)>,
+    pub cells: Vec<CellState>,
 }
 
 /// One alert.

@@ -96,7 +96,7 @@ impl Ring {
 
     /// The cells not older than the whole span, oldest first.
     pub(in crate::daemon) fn since(&self, now: i64) -> impl Iterator<Item = &Cell> {
-        let from = now.saturating_sub(self.width.saturating_mul(CELLS as i64));
+        let from = now.saturating_sub(self.width.saturating_mul(i64::try_from(CELLS).unwrap_or(i64::MAX)));
         self.cells.iter().filter(move |cell| cell.at >= from)
     }
 }

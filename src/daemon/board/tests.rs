@@ -92,7 +92,7 @@ fn lag_is_the_age_of_the_oldest_record_not_done() {
 #[test]
 fn batches_without_end_count_as_one_and_a_lane_that_has_ended_is_forgotten() {
     let (board, panel) = board(0);
-    let many = 3 * OPEN as i64;
+    let many = 3 * i64::try_from(OPEN).unwrap();
     for offset in 0..many {
         lock(&panel).arrived(&read(1, offset..offset + 1));
     }
@@ -107,7 +107,7 @@ fn batches_without_end_count_as_one_and_a_lane_that_has_ended_is_forgotten() {
 #[test]
 fn alerts_are_kept_newest_first_and_told_of_their_end() {
     let (board, panel) = board(0);
-    let before = ALERTS as i64 + 7;
+    let before = i64::try_from(ALERTS).unwrap() + 7;
     for offset in 0..before {
         lock(&panel).turned(&Counts::default(), &[alert(offset, Phase::Opened, 1)], NOW + offset);
     }
