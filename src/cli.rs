@@ -4,6 +4,7 @@
 //! is not there, 70 a fault of our own, 78 configuration.
 
 mod backtest;
+mod configuration;
 mod health;
 
 use std::path::PathBuf;
@@ -42,23 +43,17 @@ enum Verb {
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(Demo),
     /// Say everything that is wrong with a configuration, without starting anything.
-    Validate(Settings),
+    #[command(after_help = configuration::VALIDATE_EXAMPLES)]
+    Validate(configuration::Validate),
     /// Print the default configuration: every key, with a comment.
     Defaults,
     /// Print every metric of /metrics, with its unit and meaning, as a page in Markdown.
     Metrics,
     /// Ask a running daemon whether it is ready; for containers that have no other client.
     Health(health::Health),
-    /// Write a configuration.
+    /// Show, describe or write a configuration.
     #[command(subcommand)]
-    Config(Write),
-}
-
-#[derive(Debug, Subcommand)]
-enum Write {
-    /// Print what the fields of a file are, as a configuration that names them, with a reason each.
-    #[command(after_help = infer::EXAMPLES)]
-    Infer(infer::Options),
+    Config(configuration::Verb),
 }
 
 const RUN_EXAMPLES: &str = "Examples:
@@ -140,7 +135,7 @@ pub fn main() -> ExitCode {
         Verb::Run(run) => run_daemon(&run),
         Verb::Backtest(options) => backtest::run(&options),
         Verb::Demo(demo) => run_demo(&demo),
-        Verb::Validate(settings) => validate(&settings),
+        Verb::Validate(options) => configuration::validate(&options),
         Verb::Defaults => {
             say(config::DEFAULTS);
             ExitCode::SUCCESS
@@ -150,7 +145,7 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Verb::Health(health) => health.run(),
-        Verb::Config(Write::Infer(options)) => infer::run(&options),
+        Verb::Config(verb) => configuration::run(&verb),
     }
 }
 
@@ -201,16 +196,6 @@ fn run_demo(options: &Demo) -> ExitCode {
         Err(demo::DemoError::Daemon(error)) => failed(&error),
         Err(error @ demo::DemoError::Config(_)) => fail(CONFIG, &error),
         Err(error) => fail(UNAVAILABLE, &error),
-    }
-}
-
-fn validate(settings: &Settings) -> ExitCode {
-    match Config::load(settings.config.as_deref(), &settings.set) {
-        Ok(_) => {
-            say("the configuration is valid\n");
-            ExitCode::SUCCESS
-        }
-        Err(error) => fail(CONFIG, &error),
     }
 }
 

@@ -1,12 +1,32 @@
 //! Settings as written, and how they become settings as used.
 //!
 //! What the operator wrote (`raw`) is one type; what the parts run with ([`Config`]) is another, valid by
-//! construction. All that is wrong is said at once.
+//! construction. All that is wrong is said at once, each with its file and line.
+//!
+//! ```text
+//!  default.toml ─▶ document ─┐          ┌─ keys: what may stand where
+//!  file ─────────▶ document ─┤  load  ◀─┤─ shape, options: whether it does     resolve
+//!  OUTLIERD_… ───────────────┼────────▶ Figment, Places ──▶ Raw ──────────────────────▶ Config
+//!  --set … ──────────────────┘                                between settings, secrets
+//! ```
 
+mod document;
+mod fault;
+mod interpolate;
+mod keys;
 mod load;
+mod options;
+mod places;
 mod raw;
+mod reference;
 mod resolve;
+mod schema;
+mod secret;
+mod shape;
+mod show;
 mod units;
+mod world;
+mod written;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -15,6 +35,7 @@ use crate::detect::Selection;
 use crate::embed::{onnx, worker};
 use crate::{pipeline, sink, source};
 
+use fault::Fault;
 pub use load::Set;
 
 /// The defaults; the file is also the reference for a reader.
@@ -104,8 +125,11 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, each with its key, where it was set and what it should be.
     pub fn load(file: Option<&Path>, sets: &[Set]) -> Result<Self, ConfigError> {
-        let raw = load::raw(DEFAULTS, file, sets).map_err(ConfigError)?;
-        resolve::resolve(&raw).map_err(ConfigError)
+        let (config, faults) = judged(file, sets, true, false);
+        match config {
+            Some(config) if faults.is_empty() => Ok(config),
+            _ => Err(ConfigError(fault::lines(faults))),
+        }
     }
 
     /// The same, but for a field that is never read; a bare name is a field at the top.
@@ -124,3 +148,52 @@ impl Config {
         self
     }
 }
+
+/// Everything that is wrong with the settings; with `environment` also with what they point at: files, model, port, broker.
+///
+/// # Errors
+/// As [`Config::load`].
+pub fn validate(file: Option<&Path>, sets: &[Set], environment: bool) -> Result<(), ConfigError> {
+    let faults = judged(file, sets, environment, environment).1;
+    if faults.is_empty() { Ok(()) } else { Err(ConfigError(fault::lines(faults))) }
+}
+
+/// The settings in effect with where each came from, secrets redacted: as TOML, or as a JSON object.
+///
+/// # Errors
+/// Values that do not fit and keys that do not exist; whether settings can work together, [`validate`] tells.
+pub fn show(file: Option<&Path>, sets: &[Set], json: bool) -> Result<String, ConfigError> {
+    let loaded = load::layered(DEFAULTS, file, &load::environment(), sets);
+    if !loaded.faults.is_empty() {
+        return Err(ConfigError(fault::lines(loaded.faults)));
+    }
+    Ok(if json { format!("{:#}\n", show::json_object(&loaded)) } else { show::toml(&loaded) })
+}
+
+/// A JSON Schema (draft 2020-12) of configuration files.
+pub fn schema() -> String {
+    let defaults = load::layered(DEFAULTS, None, &[], &[]);
+    format!("{:#}\n", schema::schema(DEFAULTS, &defaults))
+}
+
+/// The settings with all that is wrong with them; none when a file cannot be read at all.
+fn judged(file: Option<&Path>, sets: &[Set], secrets: bool, world: bool) -> (Option<Config>, Vec<Fault>) {
+    let loaded = load::layered(DEFAULTS, file, &load::environment(), sets);
+    if !loaded.complete {
+        return (None, loaded.faults);
+    }
+    match loaded.raw() {
+        Ok(raw) => {
+            let mut faults = resolve::Faults { places: &loaded.places, found: loaded.faults.clone() };
+            let config = resolve::resolve(&raw, secrets, &mut faults);
+            if world {
+                world::check(&config, &mut faults);
+            }
+            (Some(config), faults.found)
+        }
+        Err(wrong) => (None, loaded.faults.into_iter().chain(wrong).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -308,7 +308,7 @@ impl Detector {
         match entries.reduce(louder) {
             Some((_, ("numeric" | "series", at))) => Leading::Number(at),
             Some((_, ("categorical", at))) => Leading::Category(at),
-            Some((_, ("joint", _))) => Leading::Joint,
+            Some((_, ("joint" | "nearest", _))) => Leading::Joint,
             Some((_, (_, at))) => Leading::Text(at),
             None => Leading::Text(0),
         }
@@ -371,10 +371,11 @@ impl Watch {
 
 /// Every way of being strange that the schema gives fields for, in the order of verdicts.
 fn channels(settings: &Settings, schema: &Schema) -> Vec<Box<dyn Channel>> {
-    let all: [Box<dyn Channel>; 6] = [
+    let all: [Box<dyn Channel>; 7] = [
         Box::new(channel::density::Density::new(settings, schema)),
         Box::new(channel::text::Text::new(settings, schema)),
         Box::new(channel::joint::Joint::new(settings, schema)),
+        Box::new(channel::nearest::Nearest::new(schema)),
         Box::new(channel::numeric::Numeric::new(settings.keys_max, schema)),
         Box::new(channel::categorical::Categorical::new(
             settings.half_life_events,

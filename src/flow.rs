@@ -150,9 +150,9 @@ pub struct Point {
 /// How strange one channel found an event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChannelSurprise {
-    /// Which way of being strange: `density`, `text`, `meaning`, `joint`, `numeric`, `categorical`, `series`.
+    /// Which way of being strange: `density`, `text`, `meaning`, `joint`, `nearest`, `numeric`, `categorical`, `series`.
     pub channel: &'static str,
-    /// Pointer of the field it looked at; empty (the whole event) for `joint`.
+    /// Pointer of the field it looked at; empty (the whole event) for `joint` and `nearest`.
     pub field: Arc<str>,
     /// Raw score in the channel's own unit.
     pub score: f64,

@@ -43,6 +43,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("tokenizers::", &["src/embed/tokens"]),
     ("axum::", &["src/admin"]),
     ("figment::", &["src/config"]),
+    ("toml_edit::", &["src/config"]),
     ("clap::", &["src/cli"]),
     ("arrow_array::", &["src/backtest/rows"]),
     ("arrow_ipc::", &["src/backtest/rows"]),

@@ -9,6 +9,7 @@ mod broker;
 mod browser;
 mod client;
 mod command;
+mod config;
 mod deploy;
 mod detect;
 mod infer;

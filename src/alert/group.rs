@@ -13,8 +13,8 @@ use crate::flow::{Embedding, Point, Sample, Verdict};
 /// Channels whose surprise lies in the words of a text.
 const OF_WORDS: [&str; 3] = ["density", "text", "meaning"];
 
-/// The channel whose surprise lies in how values go together.
-const OF_PARTS: &str = "joint";
+/// The channels whose surprise lies in how values go together.
+const OF_PARTS: [&str; 2] = ["joint", "nearest"];
 
 /// What an anomaly is about.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ impl Trait {
             }
         }
         let key = point.sample.keys.first().cloned().flatten();
-        if channel == OF_PARTS {
+        if OF_PARTS.contains(&channel) {
             Self::Parts { parts: parts(&point.sample), key }
         } else {
             Self::Field { channel, field, key }

@@ -1,10 +1,17 @@
 //! Settings as the operator wrote them: one struct a section, unknown keys refused.
 //!
-//! Nothing here has a default: `config/default.toml` is the first layer, so every key is there.
+//! Nothing here has a default: `config/default.toml` is the first layer, so every key is there. What comes here has been
+//! checked against `keys`, with its place; that it is checked again, by its type, is so that the two cannot differ.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
+
+use super::secret::Secret;
+use super::units;
+use crate::detect;
+use crate::embed::onnx;
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -50,65 +57,89 @@ pub(super) struct Source {
     pub(super) start: Start,
 }
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Kafka {
     pub(super) brokers: String,
     pub(super) group: String,
     pub(super) instance: String,
-    pub(super) commit_interval: String,
-    pub(super) shutdown_timeout: String,
+    pub(super) commit_interval: Period,
+    pub(super) shutdown_timeout: Period,
     pub(super) fetch_memory: Size,
-    pub(super) options: BTreeMap<String, Scalar>,
+    #[serde(default)]
+    pub(super) options: BTreeMap<String, Secret>,
 }
 
-// Options hold passwords: none of their values may be printed.
-impl std::fmt::Debug for Kafka {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let options: Vec<&String> = self.options.keys().collect();
-        f.debug_struct("Kafka")
-            .field("brokers", &self.brokers)
-            .field("group", &self.group)
-            .field("options", &options)
-            .finish_non_exhaustive()
+/// A time with its unit.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Period(pub(super) Duration);
+
+impl TryFrom<String> for Period {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        units::duration(&text).map(Self)
     }
 }
 
-/// A value that librdkafka takes as text.
-#[derive(Clone, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Scalar {
-    Text(String),
-    Bool(bool),
-    Integer(i64),
-    Number(f64),
-}
-
-impl Scalar {
-    pub(super) fn text(&self) -> String {
-        match self {
-            Self::Text(text) => text.clone(),
-            Self::Bool(value) => value.to_string(),
-            Self::Integer(value) => value.to_string(),
-            Self::Number(value) => value.to_string(),
-        }
+impl Period {
+    pub(super) fn milliseconds(self) -> i64 {
+        i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX)
     }
 }
+
+/// Bytes.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "Amount")]
+pub(super) struct Size(pub(super) usize);
 
 /// Bytes, as a number or with a unit.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(untagged)]
-pub(super) enum Size {
+enum Amount {
     Bytes(u64),
     Text(String),
 }
 
-impl Size {
-    pub(super) fn bytes(&self) -> Result<usize, String> {
-        match self {
-            Self::Bytes(bytes) => usize::try_from(*bytes).map_err(|error| error.to_string()),
-            Self::Text(text) => super::units::size(text),
+impl TryFrom<Amount> for Size {
+    type Error = String;
+
+    fn try_from(amount: Amount) -> Result<Self, String> {
+        match amount {
+            Amount::Bytes(bytes) => usize::try_from(bytes).map(Self).map_err(|error| error.to_string()),
+            Amount::Text(text) => units::size(&text).map(Self),
         }
+    }
+}
+
+/// How many alerts are wanted, and in which words.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Budget {
+    pub(super) words: String,
+    pub(super) budget: detect::Budget,
+}
+
+impl TryFrom<String> for Budget {
+    type Error = String;
+
+    fn try_from(words: String) -> Result<Self, String> {
+        let budget = units::budget(&words)?;
+        Ok(Self { words, budget })
+    }
+}
+
+/// Where a model runs.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Device(pub(super) onnx::Device);
+
+impl TryFrom<String> for Device {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        units::device(&text).map(Self)
     }
 }
 
@@ -212,7 +243,7 @@ pub(super) struct Model {
     pub(super) kind: ModelKind,
     pub(super) path: String,
     pub(super) library: String,
-    pub(super) device: String,
+    pub(super) device: Device,
     pub(super) fallback: Fallback,
     pub(super) pooling: Pooling,
     pub(super) prefix: String,
@@ -220,7 +251,7 @@ pub(super) struct Model {
     pub(super) threads: usize,
     pub(super) tokenizer_threads: usize,
     pub(super) batch_tokens: usize,
-    pub(super) batch_wait: String,
+    pub(super) batch_wait: Period,
     pub(super) cache_texts: usize,
     pub(super) allow_dynamic_quantisation: bool,
 }
@@ -242,20 +273,26 @@ pub(super) struct Detect {
 }
 
 /// A decision, or a word that leaves it open.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Matters {
     Decided(bool),
-    Said(String),
+    Said(Auto),
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Auto {
+    Auto,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Alert {
-    pub(super) budget: String,
+    pub(super) budget: Budget,
     pub(super) similarity: f64,
-    pub(super) gap: String,
-    pub(super) span: String,
+    pub(super) gap: Period,
+    pub(super) span: Period,
     pub(super) open_max: usize,
     pub(super) closing: bool,
 }

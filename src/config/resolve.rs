@@ -1,14 +1,19 @@
-//! From what the operator wrote to what the parts run with: every value checked, all faults said at once.
+//! From what the operator wrote to what the parts run with, and what settings mean to each other.
+//!
+//! Each value by itself has been checked before; here are the faults that only two settings together have, or one that
+//! is needed and not there. All are said, with the place of the setting that most likely has to change.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+use super::fault::{Fault, Place};
+use super::keys::{FIELD, OPTIONS};
+use super::places::Places;
 use super::raw::{self, Raw};
-use super::{Config, LogConfig, ModelConfig, SinkConfig, SourceConfig, load, units};
-use crate::detect::{Budget, Matters, Selection};
+use super::{Config, LogConfig, ModelConfig, SinkConfig, SourceConfig, units};
+use crate::detect::{Matters, Selection};
 use crate::embed::pooling::Pooling;
 use crate::embed::{onnx, worker};
 use crate::{alert, batch, decode, detect, pipeline, render, sink, source};
@@ -16,48 +21,23 @@ use crate::{alert, batch, decode, detect, pipeline, render, sink, source};
 /// Records handed from the source to a shard at once, at most.
 const READ_MAX: usize = 512;
 
-/// Collects what is wrong while it hands on what is right.
-#[derive(Default)]
-struct Faults(Vec<String>);
+/// Collects what is wrong between settings; what is wrong with one by itself has been said.
+pub(super) struct Faults<'a> {
+    pub(super) places: &'a Places,
+    pub(super) found: Vec<Fault>,
+}
 
-impl Faults {
-    fn say(&mut self, key: &str, what: impl std::fmt::Display) {
-        self.0.push(format!("{key}: {what}"));
-    }
-
-    /// The value, or its kind's default and a fault: what is built from it is never used.
-    fn take<T: Default>(&mut self, key: &str, value: Result<T, String>) -> T {
-        value.unwrap_or_else(|what| {
-            self.say(key, what);
-            T::default()
-        })
-    }
-
-    fn duration(&mut self, key: &str, text: &str) -> Duration {
-        self.take(key, units::duration(text))
-    }
-
-    fn milliseconds(&mut self, key: &str, text: &str) -> i64 {
-        i64::try_from(self.duration(key, text).as_millis()).unwrap_or(i64::MAX)
-    }
-
-    fn within<T: PartialOrd + std::fmt::Display + Copy>(
-        &mut self,
-        key: &str,
-        value: T,
-        least: T,
-        most: T,
-    ) -> T {
-        if !(least..=most).contains(&value) {
-            self.say(key, format!("is {value}, should be between {least} and {most}"));
+impl Faults<'_> {
+    pub(super) fn say(&mut self, key: &str, what: impl std::fmt::Display) {
+        // Where it is not known what kind of source, sink or model is meant, nor is what that needs.
+        let section = key.split('.').next().unwrap_or(key);
+        if !(self.places.is_broken(key) || self.places.is_broken(&format!("{section}.kind"))) {
+            self.found.push(Fault {
+                place: self.places.near(key),
+                key: key.to_owned(),
+                what: what.to_string(),
+            });
         }
-        value
-    }
-
-    fn size(&mut self, key: &str, size: &raw::Size, least: usize, most: usize) -> usize {
-        let bytes = size.bytes();
-        let bytes = self.take(key, bytes);
-        self.within(key, bytes, least, most)
     }
 
     fn named(&mut self, key: &str, value: &str, what: &str) -> String {
@@ -68,40 +48,87 @@ impl Faults {
     }
 }
 
-pub(super) fn resolve(raw: &Raw) -> Result<Config, Vec<String>> {
-    let mut faults = Faults::default();
-    let pipeline = pipeline(raw, &mut faults);
-    let listen = Some(raw.admin.listen.as_str()).filter(|address| !address.is_empty());
-    let admin = listen.map(str::parse).transpose().unwrap_or_else(|_| {
-        faults.say(
-            "admin.listen",
-            format!("{:?} is not an address such as \"127.0.0.1:9464\"", raw.admin.listen),
-        );
-        None
-    });
-    if let Err(error) = tracing_subscriber::EnvFilter::try_new(&raw.log.level) {
-        faults.say("log.level", error);
-    }
+/// The settings as used. What is built from settings with faults must not be used.
+pub(super) fn resolve(raw: &Raw, secrets: bool, faults: &mut Faults<'_>) -> Config {
+    let pipeline = pipeline(raw, faults);
+    let options = options(raw, secrets, faults);
     let config = Config {
         service: raw.kafka.group.clone(),
-        source: source(raw, &mut faults),
-        sink: sink(raw, &mut faults),
-        model: model(&raw.model, &mut faults),
+        source: source(raw, &options, faults),
+        sink: sink(raw, &options, faults),
+        model: model(&raw.model, faults),
         digest: digest(&pipeline),
         pipeline,
-        shards: faults.within("pipeline.shards", raw.pipeline.shards, 0, 1_024),
-        admin,
+        shards: raw.pipeline.shards,
+        admin: units::address(&raw.admin.listen).unwrap_or_else(|what| {
+            faults.say("admin.listen", what);
+            None
+        }),
         log: LogConfig { level: raw.log.level.clone(), text: text(raw.log.format) },
-        budget: raw.alert.budget.clone(),
+        budget: raw.alert.budget.words.clone(),
     };
-    if faults.0.is_empty() { Ok(config) } else { Err(faults.0) }
+    between(raw, faults);
+    config
 }
 
-fn source(raw: &Raw, faults: &mut Faults) -> SourceConfig {
+/// The options of librdkafka, secrets read from their files if `secrets` says so.
+fn options(raw: &Raw, secrets: bool, faults: &mut Faults<'_>) -> Vec<(String, String)> {
+    let given = raw.kafka.options.iter().map(|(name, value)| {
+        let place = faults.places.set_at(&format!("{OPTIONS}.{name}"));
+        (name.as_str(), (value, place))
+    });
+    super::options::resolved(&given.collect(), secrets, &mut faults.found)
+}
+
+/// What settings of different sections mean to each other.
+fn between(raw: &Raw, faults: &mut Faults<'_>) {
+    let (source, sink) = (&raw.source, &raw.sink);
+    if source.kind == raw::SourceKind::Kafka && sink.kind == raw::SinkKind::Kafka {
+        for (key, topic) in [("sink.topic", &sink.topic), ("sink.dead_letter_topic", &sink.dead_letter_topic)]
+        {
+            if !topic.is_empty() && source.topics.contains(topic) {
+                let what = format!(
+                    "is {topic:?}, which source.topics reads: outlierd would read what it wrote; name another topic"
+                );
+                faults.say(key, what);
+            }
+        }
+    }
+    if sink.kind == raw::SinkKind::Kafka && !sink.topic.is_empty() && sink.topic == sink.dead_letter_topic {
+        faults.say(
+            "sink.dead_letter_topic",
+            "is the topic of alerts, sink.topic; name another, or leave it empty for none",
+        );
+    }
+    if sink.kind == raw::SinkKind::File && !sink.path.is_empty() && sink.path == sink.dead_letter_path {
+        faults.say(
+            "sink.dead_letter_path",
+            "is the file of alerts, sink.path; name another, or leave it empty for none",
+        );
+    }
+    // A restart that reads back less than the warm-up would leave a partition silent until it is warm again.
+    let (events, warmup) = (raw.pipeline.replay_events, raw.detect.warmup);
+    if events < warmup {
+        let key = if faults.places.set_at("pipeline.replay_events") == Place::Default {
+            "detect.warmup"
+        } else {
+            "pipeline.replay_events"
+        };
+        let what = match key {
+            "detect.warmup" => {
+                format!("is {warmup}, should be at most pipeline.replay_events, {events}; raise that too")
+            }
+            _ => format!("is {events}, should be at least detect.warmup, {warmup}"),
+        };
+        faults.say(key, what);
+    }
+}
+
+fn source(raw: &Raw, options: &[(String, String)], faults: &mut Faults<'_>) -> SourceConfig {
     // The rest is for the last commit, leaving the group and the sink.
-    let drain = faults.duration("kafka.shutdown_timeout", &raw.kafka.shutdown_timeout).mul_f64(0.6);
+    let drain = raw.kafka.shutdown_timeout.0.mul_f64(0.6);
     // One byte more than the decoder takes: it refuses what was cut.
-    let line_max = raw.decode.size_max.bytes().unwrap_or_default();
+    let line_max = raw.decode.size_max.0;
     match raw.source.kind {
         raw::SourceKind::Kafka => {
             if raw.source.topics.is_empty() {
@@ -110,20 +137,25 @@ fn source(raw: &Raw, faults: &mut Faults) -> SourceConfig {
                     "is empty; name the topics to read, such as [\"logs\"] or [\"^app\\\\..*\"]",
                 );
             }
-            let fetch = faults.size("kafka.fetch_memory", &raw.kafka.fetch_memory, 1 << 20, 1 << 31);
+            for (index, name) in
+                raw.source.topics.iter().enumerate().filter(|(_, name)| !name.starts_with('^'))
+            {
+                topic(&format!("source.topics[{index}]"), name, faults);
+            }
+            brokers(&raw.kafka.brokers, faults);
             SourceConfig::Kafka(source::kafka::Settings {
-                brokers: faults.named("kafka.brokers", &raw.kafka.brokers, "name host:port of a broker"),
+                brokers: raw.kafka.brokers.clone(),
                 group: faults.named("kafka.group", &raw.kafka.group, "name the consumer group"),
                 topics: raw.source.topics.clone(),
                 start: match raw.source.start {
                     raw::Start::Earliest => source::kafka::Start::Earliest,
                     raw::Start::Latest => source::kafka::Start::Latest,
                 },
-                commit_interval: faults.duration("kafka.commit_interval", &raw.kafka.commit_interval),
+                commit_interval: raw.kafka.commit_interval.0,
                 instance: Some(raw.kafka.instance.clone()).filter(|instance| !instance.is_empty()),
-                options: raw.kafka.options.iter().map(|(key, value)| (key.clone(), value.text())).collect(),
+                options: options.to_vec(),
                 batch_max: READ_MAX,
-                queued_kbytes: u32::try_from(fetch / 1_024).unwrap_or(u32::MAX),
+                queued_kbytes: u32::try_from(raw.kafka.fetch_memory.0 / 1_024).unwrap_or(u32::MAX),
                 drain,
             })
         }
@@ -138,23 +170,62 @@ fn source(raw: &Raw, faults: &mut Faults) -> SourceConfig {
     }
 }
 
-fn sink(raw: &Raw, faults: &mut Faults) -> SinkConfig {
+/// Each as host, host:port or [address]:port.
+fn brokers(text: &str, faults: &mut Faults<'_>) {
+    const KEY: &str = "kafka.brokers";
+    if text.trim().is_empty() {
+        return faults.say(KEY, "is empty; name host:port of a broker");
+    }
+    for broker in text.split(',').map(str::trim) {
+        let (host, port) = match broker.rsplit_once(':') {
+            Some((host, port)) if !(broker.starts_with('[') && broker.ends_with(']')) => (host, Some(port)),
+            _ => (broker, None),
+        };
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let fits =
+            !host.is_empty() && !host.contains([' ', '/', '"']) && (bare.is_some() || !host.contains(':'));
+        if !(fits && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))) {
+            faults.say(
+                KEY,
+                format!("{broker:?} is not host:port, such as \"broker-1:9092\"; separate several by commas"),
+            );
+        }
+    }
+}
+
+/// Whether the broker could have a topic of that name.
+fn topic(key: &str, name: &str, faults: &mut Faults<'_>) {
+    if let Err(what) = sink::kafka::topic(name) {
+        faults.say(key, what);
+    }
+}
+
+fn sink(raw: &Raw, options: &[(String, String)], faults: &mut Faults<'_>) -> SinkConfig {
     let sink = &raw.sink;
-    let message_max =
-        faults.size("sink.message_max", &sink.message_max, sink::wire::alert::BODY_MIN, 100 << 20);
+    let message_max = sink.message_max.0;
     let dead_letters =
         Some(PathBuf::from(&sink.dead_letter_path)).filter(|path| !path.as_os_str().is_empty());
     match sink.kind {
-        raw::SinkKind::Kafka => SinkConfig::Kafka(sink::kafka::Settings {
-            brokers: faults.named("kafka.brokers", &raw.kafka.brokers, "name host:port of a broker"),
-            alerts_topic: faults.named("sink.topic", &sink.topic, "name the topic of alerts"),
-            dead_letter_topic: Some(sink.dead_letter_topic.clone()).filter(|topic| !topic.is_empty()),
-            options: raw.kafka.options.iter().map(|(key, value)| (key.clone(), value.text())).collect(),
-            message_max,
-            flush_timeout: faults
-                .duration("kafka.shutdown_timeout", &raw.kafka.shutdown_timeout)
-                .mul_f64(0.1),
-        }),
+        raw::SinkKind::Kafka => {
+            if raw.source.kind != raw::SourceKind::Kafka {
+                brokers(&raw.kafka.brokers, faults);
+            }
+            if !faults.named("sink.topic", &sink.topic, "name the topic of alerts").is_empty() {
+                topic("sink.topic", &sink.topic, faults);
+            }
+            let dead_letter_topic = Some(sink.dead_letter_topic.clone()).filter(|topic| !topic.is_empty());
+            if let Some(name) = &dead_letter_topic {
+                topic("sink.dead_letter_topic", name, faults);
+            }
+            SinkConfig::Kafka(sink::kafka::Settings {
+                brokers: raw.kafka.brokers.clone(),
+                alerts_topic: sink.topic.clone(),
+                dead_letter_topic,
+                options: options.iter().cloned().collect(),
+                message_max,
+                flush_timeout: raw.kafka.shutdown_timeout.0.mul_f64(0.1),
+            })
+        }
         raw::SinkKind::Stdout => {
             let terminal = std::io::stdout().is_terminal();
             let text = text(sink.format).unwrap_or(terminal);
@@ -169,29 +240,19 @@ fn sink(raw: &Raw, faults: &mut Faults) -> SinkConfig {
     }
 }
 
-fn model(raw: &raw::Model, faults: &mut Faults) -> ModelConfig {
-    let cache_texts = faults.within("model.cache_texts", raw.cache_texts, 1, 10_000_000);
+fn model(raw: &raw::Model, faults: &mut Faults<'_>) -> ModelConfig {
+    let cache_texts = raw.cache_texts;
     if raw.kind == raw::ModelKind::Hashed {
         return ModelConfig::Hashed { cache_texts };
     }
-    let device = match (raw.device.as_str(), raw.device.strip_prefix("cuda:").map(str::parse)) {
-        ("auto", _) => onnx::Device::Auto,
-        ("cpu", _) => onnx::Device::Cpu,
-        ("cuda", _) => onnx::Device::Cuda { id: 0 },
-        (_, Some(Ok(id))) => onnx::Device::Cuda { id },
-        (other, _) => {
-            faults.say("model.device", format!("{other:?} is not \"auto\", \"cpu\", \"cuda\" or \"cuda:1\""));
-            onnx::Device::Auto
-        }
-    };
-    let batch_tokens = faults.within("model.batch_tokens", raw.batch_tokens, 16, 1 << 20);
+    let batch_tokens = raw.batch_tokens;
     ModelConfig::Onnx {
         model: onnx::Settings {
             folder: faults
                 .named("model.path", &raw.path, "name the folder of model.onnx and tokenizer.json")
                 .into(),
             library: Some(PathBuf::from(&raw.library)).filter(|path| !path.as_os_str().is_empty()),
-            device,
+            device: raw.device.0,
             fallback: match raw.fallback {
                 raw::Fallback::Cpu => onnx::Fallback::Cpu,
                 raw::Fallback::Fail => onnx::Fallback::Fail,
@@ -203,24 +264,21 @@ fn model(raw: &raw::Model, faults: &mut Faults) -> ModelConfig {
                 raw::Pooling::Last => Pooling::Last,
             },
             prefix: raw.prefix.clone(),
-            tokens_max: faults.within("model.tokens_max", raw.tokens_max, 2, 100_000),
-            threads: faults.within("model.threads", raw.threads, 0, 1_024),
+            tokens_max: raw.tokens_max,
+            threads: raw.threads,
             batch_tokens,
             allow_dynamic_quantisation: raw.allow_dynamic_quantisation,
         },
         worker: worker::Settings {
-            tokenisers: faults.within("model.tokenizer_threads", raw.tokenizer_threads, 0, 1_024),
-            batch: batch::Settings {
-                tokens_max: batch_tokens,
-                wait_max: faults.duration("model.batch_wait", &raw.batch_wait),
-            },
+            tokenisers: raw.tokenizer_threads,
+            batch: batch::Settings { tokens_max: batch_tokens, wait_max: raw.batch_wait.0 },
             cache_entries: cache_texts,
             ..worker::Settings::default()
         },
     }
 }
 
-fn pipeline(raw: &Raw, faults: &mut Faults) -> pipeline::Settings {
+fn pipeline(raw: &Raw, faults: &mut Faults<'_>) -> pipeline::Settings {
     let (limits, render) = (&raw.pipeline, &raw.render);
     pipeline::Settings {
         decode: decode::Settings {
@@ -229,45 +287,30 @@ fn pipeline(raw: &Raw, faults: &mut Faults) -> pipeline::Settings {
                 raw::Format::Json => decode::Format::Json,
                 raw::Format::Text => decode::Format::Text,
             },
-            size_max: faults.size("decode.size_max", &raw.decode.size_max, 1, 1 << 30),
-            depth_max: faults.within("decode.depth_max", raw.decode.depth_max, 1, 120),
-            fields_max: faults.within("decode.fields_max", raw.decode.fields_max, 1, 100_000),
+            size_max: raw.decode.size_max.0,
+            depth_max: raw.decode.depth_max,
+            fields_max: raw.decode.fields_max,
         },
         render: render::Settings {
             fields: fields(&raw.field, faults),
             ignore: render.ignore.iter().map(|name| pointer(name)).collect(),
-            infer_events: faults.within("render.infer_events", render.infer_events, 20, 10_000),
-            text_max: faults.size("render.text_max", &render.text_max, 16, 1 << 20),
+            infer_events: render.infer_events,
+            text_max: render.text_max.0,
         },
-        detect: detect(raw, faults),
+        detect: detect(raw),
         alert: alert::Settings {
-            similarity: faults.within("alert.similarity", raw.alert.similarity, 0.0, 1.0),
-            gap_ms: faults.milliseconds("alert.gap", &raw.alert.gap),
-            span_ms: faults.milliseconds("alert.span", &raw.alert.span),
-            open_max: faults.within("alert.open_max", raw.alert.open_max, 1, 10_000),
+            similarity: raw.alert.similarity,
+            gap_ms: raw.alert.gap.milliseconds(),
+            span_ms: raw.alert.span.milliseconds(),
+            open_max: raw.alert.open_max,
             closing: raw.alert.closing,
         },
-        in_flight_max: faults.within("pipeline.in_flight_max", limits.in_flight_max, 1, 1_000_000),
-        unacknowledged_max: faults.within(
-            "pipeline.unacknowledged_max",
-            limits.unacknowledged_max,
-            1,
-            1_000_000,
-        ),
-        bytes_max: faults.size("pipeline.bytes_max", &limits.bytes_max, 1 << 20, 1 << 40),
-        replay_events: replay_events(raw, faults),
+        in_flight_max: limits.in_flight_max,
+        unacknowledged_max: limits.unacknowledged_max,
+        bytes_max: limits.bytes_max.0,
+        replay_events: limits.replay_events,
         trace: false,
     }
-}
-
-/// A restart that reads back less than the warm-up would leave a partition silent until it is warm again.
-fn replay_events(raw: &Raw, faults: &mut Faults) -> u64 {
-    let (events, warmup) = (raw.pipeline.replay_events, raw.detect.warmup);
-    if events < warmup {
-        let what = format!("is {events}, should be at least detect.warmup, {warmup}");
-        faults.say("pipeline.replay_events", what);
-    }
-    faults.within("pipeline.replay_events", events, 0, 1_000_000_000)
 }
 
 /// A bare name is the pointer of a field at the top.
@@ -276,12 +319,17 @@ pub(super) fn pointer(name: &str) -> String {
     format!("{slash}{name}")
 }
 
-fn fields(raw: &[raw::Field], faults: &mut Faults) -> Vec<render::Field> {
+fn fields(raw: &[raw::Field], faults: &mut Faults<'_>) -> Vec<render::Field> {
     let mut fields: Vec<render::Field> = Vec::new();
-    for field in raw {
+    for (index, field) in raw.iter().enumerate() {
         let pointer = pointer(&field.pointer);
-        if fields.iter().any(|other| other.pointer == pointer) {
-            faults.say("field.pointer", format!("{pointer:?} is named twice"));
+        let key = format!("{FIELD}[{index}].pointer");
+        if field.pointer.trim_matches('/').trim().is_empty() {
+            faults.say(&key, "is empty; name the field, such as \"/request/path\"");
+        }
+        if let Some(first) = fields.iter().position(|other| other.pointer == pointer) {
+            let first = faults.places.set_at(&format!("{FIELD}[{first}].pointer"));
+            faults.say(&key, format!("{pointer:?} is named twice ({first}); remove one of them"));
         }
         let kind = match field.kind {
             raw::Kind::Text => render::Kind::Text,
@@ -296,58 +344,28 @@ fn fields(raw: &[raw::Field], faults: &mut Faults) -> Vec<render::Field> {
     fields
 }
 
-fn detect(raw: &Raw, faults: &mut Faults) -> detect::Settings {
+fn detect(raw: &Raw) -> detect::Settings {
     let detect = &raw.detect;
-    let budget = units::budget(&raw.alert.budget).unwrap_or_else(|what| {
-        faults.say("alert.budget", what);
-        Budget::Events(1_000.0)
-    });
-    let meaning = matters(&detect.meaning_matters, faults);
-    detect::Settings {
-        window_events: faults.within("detect.window", detect.window, 10, 100_000_000),
-        window_texts: faults.within("detect.window_texts", detect.window_texts, 10, 1_000_000),
-        neighbours: faults.within("detect.neighbours", detect.neighbours, 1.0, 10_000.0),
-        warmup_events: faults.within("detect.warmup", detect.warmup, 20, 1_000_000_000),
-        calibration_events: faults.within("detect.calibration", detect.calibration, 256, 10_000_000),
-        half_life_events: faults.within("detect.half_life", detect.half_life, 10.0, 1e9),
-        guard: faults.within("detect.guard", detect.guard, 0.0, 0.5),
-        fusion_power: faults.within("detect.fusion_power", detect.fusion_power, 1.0, 16.0),
-        keys_max: faults.within("detect.keys_max", detect.keys_max, 1, 100_000_000),
-        budget,
-        channels: channels(&detect.channels, faults),
-        meaning: (raw.model.kind == raw::ModelKind::Onnx).then_some(meaning),
-    }
-}
-
-fn matters(said: &raw::Matters, faults: &mut Faults) -> Matters {
-    match said {
+    let meaning = match detect.meaning_matters {
         raw::Matters::Decided(true) => Matters::Yes,
         raw::Matters::Decided(false) => Matters::No,
-        raw::Matters::Said(word) if word == "auto" => Matters::Auto,
-        raw::Matters::Said(other) => {
-            faults.say("detect.meaning_matters", format!("{other:?} is not \"auto\", true or false"));
-            Matters::Auto
-        }
+        raw::Matters::Said(raw::Auto::Auto) => Matters::Auto,
+    };
+    let channels = detect.channels.iter().filter_map(|name| Selection::only(name));
+    detect::Settings {
+        window_events: detect.window,
+        window_texts: detect.window_texts,
+        neighbours: detect.neighbours,
+        warmup_events: detect.warmup,
+        calibration_events: detect.calibration,
+        half_life_events: detect.half_life,
+        guard: detect.guard,
+        fusion_power: detect.fusion_power,
+        keys_max: detect.keys_max,
+        budget: raw.alert.budget.budget,
+        channels: channels.fold(Selection::NONE, Selection::and),
+        meaning: (raw.model.kind == raw::ModelKind::Onnx).then_some(meaning),
     }
-}
-
-fn channels(names: &[String], faults: &mut Faults) -> Selection {
-    let mut channels = Selection::NONE;
-    for name in names {
-        if let Some(channel) = Selection::only(name) {
-            channels = channels.and(channel);
-            continue;
-        }
-        let hint = load::nearest(name, &Selection::NAMES).map_or_else(
-            || format!("known are: {}", Selection::NAMES.join(", ")),
-            |near| format!("did you mean {near:?}?"),
-        );
-        faults.say("detect.channels", format!("{name:?} is no channel; {hint}"));
-    }
-    if names.is_empty() {
-        faults.say("detect.channels", format!("is empty; known are: {}", Selection::NAMES.join(", ")));
-    }
-    channels
 }
 
 /// Changes whenever a setting changes that can change a verdict; queue limits cannot.

@@ -1,10 +1,12 @@
-//! Durations, sizes and budgets as a person writes them.
+//! Durations, sizes, budgets, devices and addresses as a person writes them.
 //!
 //! Each parser says what it wanted: the message stands behind the key's name in an error.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::detect::Budget;
+use crate::embed::onnx::Device;
 
 /// Reads `5ms`, `1.5s`, `10m`, `1h`, `1d`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -41,6 +43,37 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     }
     #[expect(clippy::cast_sign_loss, reason = "checked to lie between 0 and 1e15")]
     Ok(bytes as usize)
+}
+
+/// Bytes as a person writes them: `64KiB` for 65536.
+pub(super) fn bytes(bytes: u64) -> String {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1_u64 << 10)];
+    let whole = units.into_iter().find(|(_, size)| bytes >= *size && bytes.is_multiple_of(*size));
+    let few = || format!("{bytes} {}", if bytes == 1 { "byte" } else { "bytes" });
+    whole.map_or_else(few, |(unit, size)| format!("{}{unit}", bytes / size))
+}
+
+/// Reads `auto`, `cpu`, `cuda`, `cuda:1`.
+pub(super) fn device(text: &str) -> Result<Device, String> {
+    match (text, text.strip_prefix("cuda:").map(str::parse::<u16>)) {
+        ("auto", _) => Ok(Device::Auto),
+        ("cpu", _) => Ok(Device::Cpu),
+        ("cuda", _) => Ok(Device::Cuda { id: 0 }),
+        (_, Some(Ok(id))) => Ok(Device::Cuda { id: i32::from(id) }),
+        (other, _) => Err(format!("{other:?} is not \"auto\", \"cpu\", \"cuda\" or \"cuda:1\"")),
+    }
+}
+
+/// Reads `127.0.0.1:9464` or `[::1]:9464`; nothing for none.
+pub(super) fn address(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_unclear| {
+        format!(
+            "{text:?} is not an address such as \"127.0.0.1:9464\": numbers, no names, and a port up to 65535"
+        )
+    })
 }
 
 /// Reads `1 in 10000`, `20 per hour`, `20 per day`.
@@ -89,6 +122,30 @@ mod tests {
         assert_eq!(size("900000"), Ok(900_000));
         assert_eq!(budget("1 in 10_000"), Ok(Budget::Events(10_000.0)));
         assert_eq!(budget("20 per day"), Ok(Budget::Rate { count: 20.0, span_ms: 86_400_000.0 }));
+    }
+
+    #[test]
+    fn writes_what_it_reads() {
+        for (number, text) in
+            [(100 << 20, "100MiB"), (16, "16 bytes"), (1_025, "1025 bytes"), (1 << 40, "1024GiB")]
+        {
+            assert_eq!(bytes(number), text);
+            let read = size(text.trim_end_matches(" bytes")).map(|bytes| bytes as u64);
+            assert_eq!(read, Ok(number), "{text}");
+        }
+    }
+
+    #[test]
+    fn devices_and_addresses() {
+        assert_eq!(device("cuda:1"), Ok(Device::Cuda { id: 1 }));
+        for bad in ["gpu", "cuda:", "cuda:-1", "cuda:99999", ""] {
+            assert!(device(bad).is_err(), "{bad}");
+        }
+        assert_eq!(address(""), Ok(None));
+        assert!(address("[::1]:0").is_ok_and(|address| address.is_some()));
+        for bad in ["localhost:9464", "127.0.0.1", "127.0.0.1:70000", ":9464"] {
+            assert!(address(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

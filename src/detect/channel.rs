@@ -13,14 +13,15 @@ pub(crate) mod categorical;
 pub(crate) mod density;
 pub(crate) mod joint;
 pub(crate) mod meaning;
+pub(crate) mod nearest;
 pub(crate) mod numeric;
 pub(crate) mod series;
 pub(crate) mod text;
 
 /// One way of being strange.
 pub(crate) trait Channel: Debug + Send {
-    /// Its name in alerts and metrics: "density", "text", "meaning", "joint", "numeric", "categorical",
-    /// "series".
+    /// Its name in alerts and metrics: "density", "text", "meaning", "joint", "nearest", "numeric",
+    /// "categorical", "series".
     fn name(&self) -> &'static str;
 
     /// Raw scores, one entry a field it watches (`None` where the field is missing or nothing can be said yet),
@@ -88,6 +89,8 @@ pub(crate) enum Unit {
     Raw,
     /// A measure that does not; only its rank tells.
     Steady,
+    /// The same, of an event as a whole: no series beside it makes it less.
+    Whole,
     /// Nats by a law of the channel's own: evidence that no calibration may make more of, only less.
     Evidence,
     /// Nats against a budget of the channel's own, which no calibration over time may level; below 0 is ordinary.

@@ -15,7 +15,9 @@
 //! A channel with a budget of its own (series) ranks an event within its key's history, and ranking that once more
 //! over recent events of all keys would undo it (measured on metrics: 38 windows found become 23). Where it speaks, the
 //! larger counts of its nats and of half of what all others say, who know nothing of order where order is what
-//! counts (.2 to .5: 37 or 38 windows; .6: 34; 1: 14).
+//! counts (.2 to .5: 37 or 38 windows; .6: 34; 1: 14). A channel that holds an event's numbers against those of whole events
+//! is no worse for that order: it counts in full (load, memory and disk of 20 made hosts: average precision .29 if silenced
+//! with the others, .94 so).
 //!
 //! A channel may leave it open what its scores count for ([`Weight`]): its nats are then multiplied by what its
 //! agreement with another field is worth, and with weight 0 they are not there at all.
@@ -34,7 +36,7 @@ pub(crate) struct Fusion {
     /// Of the event last judged; `None` if no channel said anything.
     sum: Option<f64>,
     whole: Calibrator,
-    /// What fields without a budget of their own count for in the event last judged.
+    /// What fields that a budget of its own silences count for in the event last judged.
     beside: f64,
     /// The same event's surprise with all counted in full.
     unlevelled: f64,
@@ -50,7 +52,7 @@ impl Fusion {
             surprise: 0.0,
             weight: 1.0,
             beside: None,
-            calibrator: matches!(unit, Unit::Raw | Unit::Steady | Unit::Evidence).then(|| whole.clone()),
+            calibrator: (unit != Unit::Budget).then(|| whole.clone()),
         };
         let entries = units.into_iter().map(entry).collect();
         Self { power: power.clamp(1.0, 16.0), entries, sum: None, whole, beside: 1.0, unlevelled: 0.0 }
@@ -85,7 +87,8 @@ impl Fusion {
     /// The fused surprise of an event in nats, from 0, on a grid of 1e-6; from the scores of all fields of all
     /// channels in their fixed order.
     pub(crate) fn judge(&mut self, scores: &[Option<f64>]) -> f64 {
-        let (mut powers, mut all, mut spoke, mut own) = (0.0, 0.0, false, None::<f64>);
+        let (mut powers, mut all, mut spoke) = (0.0, 0.0, false);
+        let (mut own, mut whole) = (None::<f64>, 0.0_f64);
         for (at, entry) in self.entries.iter_mut().enumerate() {
             entry.score = scores.get(at).copied().flatten().filter(|score| score.is_finite());
             entry.surprise = entry.score.map_or(0.0, |score| entry.weight * entry.nats(score, NOISE));
@@ -96,6 +99,7 @@ impl Fusion {
                 spoke |= entry.score.is_some();
                 powers += entry.surprise.powf(self.power);
                 all += entry.surprise;
+                whole = if entry.unit == Unit::Whole { whole.max(entry.surprise) } else { whole };
             } else if entry.score.is_some() {
                 own = Some(own.map_or(entry.surprise, |own| own.max(entry.surprise)));
             }
@@ -103,7 +107,7 @@ impl Fusion {
         self.sum = spoke.then(|| powers.powf(1.0 / self.power));
         self.beside = if own.is_some() { BESIDE } else { 1.0 };
         let others = self.sum.map_or(0.0, |sum| self.whole.surprise(sum).min(all / (1.0 - NOISE)));
-        let own = own.unwrap_or(0.0);
+        let own = own.map_or(0.0, |own| own.max(whole));
         self.unlevelled = others.max(own);
         ((self.beside * others).max(own) * GRID).round() / GRID
     }
@@ -116,7 +120,7 @@ impl Fusion {
     /// Score of each field for the event last judged, and its surprise as it counts.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (Option<f64>, f64)> {
         self.entries.iter().map(|entry| {
-            let share = if entry.unit == Unit::Budget { 1.0 } else { self.beside };
+            let share = if matches!(entry.unit, Unit::Budget | Unit::Whole) { 1.0 } else { self.beside };
             (entry.score, share * entry.surprise)
         })
     }
@@ -197,7 +201,7 @@ impl Entry {
         let rarity = |calibrator: &Calibrator| calibrator.surprise(score - margin * score.abs());
         match (&self.calibrator, self.unit) {
             (Some(calibrator), Unit::Raw) => rarity(calibrator),
-            (Some(calibrator), Unit::Steady) => calibrator.surprise(score - margin),
+            (Some(calibrator), Unit::Steady | Unit::Whole) => calibrator.surprise(score - margin),
             (Some(calibrator), _) => calibrator.surprise(score).min(score).max(0.0),
             (None, _) => score.clamp(0.0, NATS_MAX),
         }
@@ -311,6 +315,20 @@ mod tests {
         assert!(without > 6.0);
         assert!((fusion.judge(&[Some(9.0), Some(-3.0)]) - without / 2.0).abs() < 1e-5);
         assert!((fusion.judge(&[Some(9.0), Some(9.5)]) - 9.5).abs() < 1e-9, "however often it was said");
+    }
+
+    #[test]
+    fn a_whole_event_is_not_silenced_beside_a_budget() {
+        let mut fusion = Fusion::new(1.5, 1_000, [Unit::Raw, Unit::Whole, Unit::Budget]);
+        let mut state = 33;
+        for _ in 0..5_000 {
+            fusion.judge(&[Some(exponential(&mut state)), Some(exponential(&mut state)), Some(0.5)]);
+            fusion.learn();
+        }
+        let nats = |fusion: &Fusion| fusion.entries().map(|(_, nats)| nats).collect::<Vec<_>>();
+        let fused = fusion.judge(&[Some(1.0), Some(8.0), Some(0.5)]);
+        assert!(fused > 5.0 && (fused - nats(&fusion)[1]).abs() < 1e-5);
+        assert!(fusion.judge(&[Some(8.0), Some(1.0), Some(0.5)]) < 0.7 * fused);
     }
 
     #[test]

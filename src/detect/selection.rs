@@ -7,12 +7,12 @@ use std::fmt;
 
 /// A set of channels.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Selection(u8);
+pub struct Selection(u16);
 
 impl Selection {
     /// Every name there is, in the order of verdicts.
-    pub const NAMES: [&'static str; 7] =
-        ["density", "text", "meaning", "joint", "numeric", "categorical", "series"];
+    pub const NAMES: [&'static str; 8] =
+        ["density", "text", "meaning", "joint", "nearest", "numeric", "categorical", "series"];
     /// All of them.
     pub const ALL: Self = Self((1 << Self::NAMES.len()) - 1);
     /// None of them.

@@ -23,6 +23,8 @@ use vectors::Vectors;
 
 /// No row.
 const NONE: u32 = u32::MAX;
+/// Rows in a list of nearest ones at least, where there are as many: an alert shows some of them.
+const LIST_MIN: usize = 8;
 
 /// What a window knows a text by.
 #[derive(Clone, Copy, Debug)]
@@ -128,9 +130,9 @@ impl Window {
     pub(crate) fn new(events_max: usize, rows_max: usize, neighbours: f64) -> Self {
         let neighbours = if neighbours.is_finite() { neighbours.max(1.0) } else { 1.0 };
         let rows_max = rows_max.clamp(1, NONE as usize - 1);
-        // A row weighs at least 1, so `neighbours` of them always serve. Half as many more, so that a list
-        // outlives the eviction of some of its rows and is rarely made anew.
-        let list_max = rows_max.min(whole(neighbours * 1.5)) + 1;
+        // A row weighs at least 1, so `neighbours` of them always serve. Half as many more, and some at least, so that a
+        // list outlives the eviction of some of its rows and is rarely made anew.
+        let list_max = rows_max.min(whole(neighbours * 1.5).max(LIST_MIN)) + 1;
         Self {
             events_max: events_max.clamp(1, NONE as usize),
             rows_max,

@@ -26,6 +26,7 @@ use ort::value::{DynValue, Tensor, TensorElementType, ValueType};
 use sha2::{Digest, Sha256};
 
 use self::library::environment;
+pub use self::library::{Missing, look};
 use self::pooler::Pooler;
 use super::models::Folder;
 use super::pooling::{Pooling, pool, unit};

@@ -82,17 +82,26 @@ impl Settings {
             );
         }
         for topic in [Some(&self.alerts_topic), self.dead_letter_topic.as_ref()].into_iter().flatten() {
-            let known = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-            if topic.is_empty() || topic.len() > 249 || !topic.chars().all(known) {
-                let rule = "use 1 to 249 letters, digits, dots, dashes and underscores";
-                return wrong(format!("not a Kafka topic: {topic:?}; {rule}"));
-            }
+            self::topic(topic).map_err(SinkError::Settings)?;
         }
         if self.message_max < wire::alert::BODY_MIN || self.message_max > 900_000_000 {
             return wrong(format!("message size {}; set between 16 KiB and 900 MB", self.message_max));
         }
         client::config(self).map(|_| ())
     }
+}
+
+/// Whether a Kafka topic can have this name.
+///
+/// # Errors
+/// When not, with the rule.
+pub fn topic(name: &str) -> Result<(), String> {
+    let known = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if name.is_empty() || name.len() > 249 || !name.chars().all(known) || [".", ".."].contains(&name) {
+        let rule = "use 1 to 249 letters, digits, dots, dashes and underscores";
+        return Err(format!("not a Kafka topic: {name:?}; {rule}"));
+    }
+    Ok(())
 }
 
 /// Delivers until `outgoing` disconnects and the last report is in.

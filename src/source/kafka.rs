@@ -27,6 +27,7 @@ mod context;
 mod lanes;
 mod metadata;
 mod options;
+mod probe;
 pub mod range;
 mod rebalance;
 mod session;
@@ -35,6 +36,9 @@ mod stop;
 
 use commit::Committer;
 use session::Session;
+
+pub use options::accepts;
+pub use probe::probe;
 
 /// Which topics to read and how.
 #[derive(Clone)]

@@ -6,7 +6,16 @@
 //! added to each value held and to one not yet seen (Krichevsky & Trofimov, "The performance of universal encoding", IEEE
 //! Trans. Inf. Theory 1981), p(v | c) shrunk towards p(v) as if that had been seen [`SHRINKAGE`] times: so a context hardly
 //! known says nothing, and a new key is not strange. Up to [`MARGIN`] nats it counts for nothing: more takes a habit of some
-//! hundred events to break. The context c, another category or a key, is the one that has proved to predict the
+//! hundred events to break.
+//!
+//! That law cannot tell a habit that nobody ever breaks (a host runs one service) from one that is broken daily, and of a
+//! context of a few events in a hundred it never says enough. So it is measured how often a known value turns up that its
+//! context has not had, by the age of the context (`habits`); where that is rarer than [`BROKEN`], it is the score. It is so
+//! once: what comes again has come before, whether the guard let it teach or not (a shop that took up a second trade would be
+//! told of for ever). (Planted combinations of the demo found, five seeds: 18 of 122 without, 50 with; with a limit of 6 nats in
+//! place of 8 card purchases lose .03 of average precision, as customers do try new things.)
+//!
+//! The context c, another category or a key, is the one that has proved to predict the
 //! field best; asking all and taking the largest would let the worst speak.
 //!
 //! It must never hold more pairs of fields or values than its limits, nor call a new key strange.
@@ -17,6 +26,10 @@ use super::{Channel, Held, Unit};
 use crate::detect::gain::Gain;
 use crate::detect::lru::{self, Lru};
 use crate::flow::{Evidence, Point, Reason, Sample, Schema, Traced};
+
+use habits::Habits;
+
+mod habits;
 
 /// Watches every category field.
 #[derive(Debug)]
@@ -52,8 +65,9 @@ impl Categorical {
         let (pair, share) = proven
             .reduce(|best, other| if other.1.gain.rank() > best.1.gain.rank() { other } else { best })?;
         let news = pair.hash.map_or(0.0, |_| (plain / share.given).ln());
-        let score = if news > MARGIN { news } else { 0.0 };
-        Some((score, pair))
+        let broken = if pair.unheard == Some(true) { share.broken() } else { 0.0 };
+        let loud = |nats: f64, limit: f64| if nats > limit { nats } else { 0.0 };
+        Some((loud(news, MARGIN).max(loud(broken, BROKEN)), pair))
     }
 }
 
@@ -89,6 +103,7 @@ impl Channel for Categorical {
 
     fn learn(&mut self, _: &Traced<Point>) {
         for pair in &mut self.pairs {
+            pair.observe(&self.keys, self.clock);
             pair.learn(&self.keys, self.clock, self.decay);
         }
         for field in &mut self.fields {
@@ -104,6 +119,13 @@ impl Channel for Categorical {
             // Stable: of equal gains the pair tried first stays.
             self.pairs.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
             self.pairs.truncate(PAIRS);
+        }
+    }
+
+    fn skip(&mut self) {
+        // How often habits are broken is learned of all events, or what the guard turns away would look ever rarer.
+        for pair in &mut self.pairs {
+            pair.observe(&self.keys, self.clock);
         }
     }
 
@@ -170,6 +192,10 @@ const ENOUGH: u64 = 32;
 const JOINS: f64 = 0.1;
 /// Nats that a context must add before it is news: below that, one event in fifty has something of the kind.
 const MARGIN: f64 = 4.0;
+/// The same where it is known how often such habits are broken: less than one event in 3 000.
+const BROKEN: f64 = 8.0;
+/// Half-lives after which it is as if a context never had had a value.
+const UNHEARD: f64 = 2.0;
 /// Pairs of fields tried at first, and for how many events, and how many stay.
 const PAIRS_TRIED: usize = 128;
 const TRIAL: u64 = 500;
@@ -191,6 +217,10 @@ impl Decay {
     fn over(self, events: u64) -> f64 {
         (self.0 * events as f64).exp2()
     }
+
+    fn half_lives(self, events: u64) -> f64 {
+        -self.0 * events as f64
+    }
 }
 
 /// A decayed count, as it was when its clock last stood at `at`.
@@ -199,15 +229,22 @@ struct Count {
     mass: f64,
     at: u64,
     seen: u64,
+    /// Where its clock stood when it last came, learned or not; from 1.
+    met: u64,
 }
 
 impl Count {
+    /// Whether it has not come for so long that it might as well be new.
+    fn is_unheard(self, clock: u64, decay: Decay) -> bool {
+        self.met == 0 || decay.half_lives((clock + 1).saturating_sub(self.met)) > UNHEARD
+    }
+
     fn now(self, clock: u64, decay: Decay) -> f64 {
         self.mass * decay.over(clock.saturating_sub(self.at))
     }
 
     fn add(&mut self, clock: u64, decay: Decay) {
-        *self = Self { mass: self.now(clock, decay) + 1.0, at: clock, seen: self.seen + 1 };
+        *self = Self { mass: self.now(clock, decay) + 1.0, at: clock, seen: self.seen + 1, ..*self };
     }
 }
 
@@ -293,6 +330,8 @@ struct Pair {
     other: Other,
     joint: Lru<Count>,
     hash: Option<u64>,
+    /// Whether the values have not come together lately; none where one of them has not come at all.
+    unheard: Option<bool>,
     /// Of the field's value given the other's; the other way round too if both are categories.
     shares: [Share; 2],
 }
@@ -304,6 +343,7 @@ struct Share {
     given: f64,
     plain: f64,
     mass: f64,
+    habits: Habits,
 }
 
 impl Share {
@@ -312,6 +352,12 @@ impl Share {
         let joint = joint.min(context);
         self.given = (joint + SHRINKAGE * plain) / (context + SHRINKAGE);
         (self.plain, self.mass) = (plain, context);
+    }
+
+    /// Nats of a value that the context has not had.
+    fn broken(&self) -> f64 {
+        // What is expected before anything is known is what the law says.
+        self.habits.nats(self.mass, SHRINKAGE / (self.mass + SHRINKAGE))
     }
 
     fn learn(&mut self) {
@@ -323,7 +369,14 @@ impl Share {
 
 impl Pair {
     fn new(field: usize, other: Other, keys_max: usize) -> Self {
-        Self { field, other, joint: Lru::new(keys_max), hash: None, shares: Default::default() }
+        Self {
+            field,
+            other,
+            joint: Lru::new(keys_max),
+            hash: None,
+            unheard: None,
+            shares: Default::default(),
+        }
     }
 
     fn meet(&mut self, fields: &[Field], keys: &[Key], clock: u64, decay: Decay) {
@@ -333,18 +386,37 @@ impl Pair {
             Other::Key(at) => keys[at].hash,
         };
         self.hash = field.hash.zip(hash).map(|(a, b)| lru::hash_pair(a, b));
+        self.unheard = None;
         let (Some(hash), Some(plain)) = (self.hash, field.share) else { return };
         let count = self.joint.get(hash).copied().unwrap_or_default();
         match self.other {
             Other::Field(at) => {
                 let (other, joint) = (&fields[at], count.now(clock, decay));
+                let known = field.mass > 0.0 && other.mass > 0.0;
+                self.unheard = known.then(|| count.is_unheard(clock, decay));
                 self.shares[0].meet(joint, other.mass, plain);
                 self.shares[1].meet(joint, field.mass, other.share.unwrap_or(1.0));
             }
             Other::Key(at) => {
                 let total = keys[at].total;
+                self.unheard = (field.mass > 0.0).then(|| count.is_unheard(total.events, decay));
                 self.shares[0].meet(count.now(total.events, decay), total.mass, plain);
             }
+        }
+    }
+
+    /// Takes note whether the event last met breaks a habit: once, whether it is learned or not. What comes again is told of
+    /// as long as it is strange by its law, and no longer by this.
+    fn observe(&mut self, keys: &[Key], clock: u64) {
+        let Some(hash) = self.hash else { return };
+        let clock = match self.other {
+            Other::Field(_) => clock,
+            Other::Key(at) => keys[at].total.events,
+        };
+        self.joint.entry(hash, Count::default).met = clock + 1;
+        let Some(unheard) = self.unheard else { return };
+        for share in self.shares.iter_mut().filter(|share| share.mass >= 2.0) {
+            share.habits.observe(share.mass, unheard);
         }
     }
 

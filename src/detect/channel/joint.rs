@@ -7,7 +7,10 @@
 //! has another for the first time, in n events, ln n is added. Which ones, and
 //! the work space of each number (`places`), is looked at again after 250, 500, 1 000, 2 000 and 5 000 events learned and every
 //! [`REVIEW`] from then on; where something has changed, the forest is made anew and taught the last accepted events
-//! (`rows`) in their order. So it is a function of the events alone.
+//! (`rows`) in their order. So it is a function of the events alone. Where the fields are others, so is the size of scores: the new
+//! forest's are told in the units of the old one's (`units`), or whoever ranks them would compare what cannot be compared
+//! for as long as it remembers (card purchases: average precision .808 without, .813 with, and .68 against .71 where the
+//! stream begins at event 10 000).
 //!
 //! A missing value is a value: below every number, or a category of its own. Must never learn an event that the guard
 //! kept out, nor cost more the longer the stream.
@@ -25,12 +28,14 @@ mod reasons;
 mod recent;
 mod rows;
 mod trees;
+mod units;
 
 use explained::Explained;
 use places::{MISSING, Space};
 use recent::Recent;
 use rows::Rows;
 use trees::{Forest, Kind};
+use units::Units;
 
 /// Watches all numbers and categories together.
 #[derive(Debug)]
@@ -151,30 +156,33 @@ impl Joint {
     }
 
     fn rebuild(&mut self, chosen: Vec<usize>, spaces: Vec<Option<Space>>) {
-        let same = self.stand.take().is_some_and(|stand| stand.chosen == chosen);
-        if !same {
-            self.recent.clear();
-        }
+        let before = self.stand.take();
         if chosen.is_empty() {
+            self.recent.clear();
             return;
         }
         let kinds: Vec<Kind> = chosen.iter().map(|at| self.fields[*at].kind).collect();
-        let mut stand = Stand { forest: Forest::new(&kinds, self.half_life, SEED), chosen, spaces };
-        let (mut places, mut before) = (Vec::new(), None);
-        for (at, (time, row)) in self.rows.iter().enumerate() {
-            if let Some(before) = before {
+        let forest = Forest::new(&kinds, self.half_life, SEED);
+        let mut stand = Stand { forest, chosen, spaces, units: Units::default() };
+        let (mut places, mut last, mut scores) = (Vec::new(), None, Vec::new());
+        for (time, row) in self.rows.iter() {
+            if let Some(last) = last.replace(time) {
                 // Learning lets one event pass.
-                stand.forest.pass(time - before - 1);
+                stand.forest.pass(time - last - 1);
             }
-            before = Some(time);
             stand.place(row, &mut places);
-            let score = stand.forest.score(&places);
-            // The first rows find everything strange.
-            if !same && at >= self.rows.len() / 2 {
-                self.recent.push(score);
-            }
+            scores.push(stand.forest.score(&places));
             stand.forest.learn();
         }
+        stand.units = match before {
+            Some(before) if before.chosen == stand.chosen => before.units,
+            // The first rows find everything strange.
+            Some(_) => Units::between(self.rows.scores().zip(scores).skip(self.rows.len() / 2)),
+            None => {
+                scores.iter().skip(self.rows.len() / 2).for_each(|score| self.recent.push(*score));
+                Units::default()
+            }
+        };
         self.stand = Some(stand);
     }
 }
@@ -193,7 +201,7 @@ impl Channel for Joint {
         self.read(&point.value.sample);
         let thin = self.stand.as_mut().map_or(0.0, |stand| {
             stand.place(&self.row, &mut self.places);
-            stand.forest.score(&self.places)
+            stand.units.of(stand.forest.score(&self.places))
         });
         let broken = self.broken().count() as f64 * (self.learned as f64 + 1.0).ln();
         self.score = (self.learned >= REVIEWS[0]).then(|| on_grid(thin + broken));
@@ -218,7 +226,7 @@ impl Channel for Joint {
         for (field, value) in self.fields.iter_mut().zip(&self.row) {
             field.varies |= *field.first.get_or_insert(*value) != *value;
         }
-        self.rows.push(self.clock, &self.row);
+        self.rows.push(self.clock, &self.row, self.score);
         self.explained.learn(&self.row);
         self.clock += 1;
         self.learned += 1;
@@ -292,6 +300,7 @@ struct Stand {
     chosen: Vec<usize>,
     /// Of each of them that is a number.
     spaces: Vec<Option<Space>>,
+    units: Units,
 }
 
 impl Stand {

@@ -10,11 +10,33 @@ use ort::environment::Environment;
 use ort::ep;
 use ort::logging::LogLevel;
 
+use super::Settings;
 use crate::embed::EmbedError;
-use crate::embed::models::{Place, Surroundings, check_library};
+use crate::embed::models::{Folder, Place, Surroundings, check_library};
+use crate::embed::tokens::Tokeniser;
 
 /// The library that was loaded, and its environment: a process can have one of each.
 static RUNTIME: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
+
+/// What is missing for a model to be opened.
+#[derive(Debug)]
+pub enum Missing {
+    /// A file of the model, or what is in it.
+    Model(String),
+    /// ONNX Runtime.
+    Library(String),
+}
+
+/// Whether a model's files are there and the library loads, without opening the model, which may take long.
+///
+/// # Errors
+/// What is missing, in words for the operator.
+pub fn look(settings: &Settings) -> Result<(), Missing> {
+    let model = |error: EmbedError| Missing::Model(error.to_string());
+    let folder = Folder::open(&settings.folder).map_err(model)?;
+    Tokeniser::open(&folder.tokenizer, &settings.prefix, settings.tokens_max).map_err(model)?;
+    environment(settings.library.as_deref()).map(|_| ()).map_err(|error| Missing::Library(error.to_string()))
+}
 
 /// Loads the library on the first call.
 pub(super) fn environment(library: Option<&Path>) -> Result<Environment, EmbedError> {

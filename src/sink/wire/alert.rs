@@ -447,6 +447,7 @@ fn description(channel: &str, near: bool) -> &'static str {
         "numeric" => "the number does not belong to its key",
         "categorical" => "the value does not belong to its context",
         "joint" => "these values are seldom seen together",
+        "nearest" => "its numbers lie far from those of every event seen lately",
         "series" => "the number departs from its own recent course",
         _ => "the event is stranger than the alert budget allows",
     }

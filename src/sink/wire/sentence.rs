@@ -75,6 +75,8 @@ fn clause(reason: &Reason, evidence: &Evidence) -> String {
             format!("{field} {value} where {expected} is usual")
         }
         "numeric" | "series" => format!("{field} {value} where {expected}"),
+        "nearest" if expected.is_empty() => format!("far from every recent event, most in {field} {value}"),
+        "nearest" => format!("far from every recent event, most in {field} {value}; {expected}"),
         "joint" if expected.starts_with("had ") => format!("{field} \"{value}\" where it {expected}"),
         "joint" if expected.is_empty() => format!("unusual combination: {value}"),
         "joint" => format!("unusual combination: {value}; {expected}"),

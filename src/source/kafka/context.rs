@@ -198,7 +198,7 @@ struct PartitionStatistics {
 
 /// Why a connection failed, out of librdkafka's
 /// `host:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT)`.
-fn cause(reason: &str) -> String {
+pub(super) fn cause(reason: &str) -> String {
     let end = reason.find(" (after ").unwrap_or(reason.len());
     let reason = reason.get(..end).unwrap_or(reason);
     let reason = reason.rsplit_once("failed: ").map_or(reason, |(_, cause)| cause);

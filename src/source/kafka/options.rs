@@ -60,6 +60,22 @@ const HARMLESS: &[&str] = &[
     "topic.",
 ];
 
+/// Whether librdkafka takes an option with this value.
+///
+/// # Errors
+/// Why not, in its words; they quote the value.
+pub fn accepts(option: &str, value: &str) -> Result<(), String> {
+    let mut alone = ClientConfig::new();
+    match alone.set(option, value).create_native_config() {
+        Ok(_) => Ok(()),
+        // A C string in a buffer: what follows its end is no text.
+        Err(KafkaError::ClientConfig(_, description, ..)) => {
+            Err(description.split('\0').next().unwrap_or_default().trim_end().to_owned())
+        }
+        Err(other) => Err(other.to_string()),
+    }
+}
+
 /// Makes the consumer; connects in the background.
 ///
 /// # Errors
@@ -173,7 +189,7 @@ fn refusal(error: &KafkaError, secrets: &[String]) -> SourceError {
 }
 
 /// Values that must not appear in a message.
-fn secrets(options: &[(String, String)]) -> Vec<String> {
+pub(super) fn secrets(options: &[(String, String)]) -> Vec<String> {
     let harmless = |key: &str| HARMLESS.iter().any(|beginning| key.starts_with(beginning));
     let values = options.iter().filter(|(key, _)| !harmless(key)).map(|(_, value)| value.clone());
     // A very short value would blot out half of every message, and guards nothing.

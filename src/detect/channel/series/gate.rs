@@ -9,7 +9,8 @@
 //!
 //! A time may be constant, lie or run backwards: equal times tell nothing, and a step back is as irregular as can
 //! be. If there is but one series, or one beside which the others are rare (a level that is nearly always the same),
-//! evenly spaced times may be numbers given to events of any kind, so continuity has to show as well. Events that come in bursts resemble each other within a burst, in any order (bytes of one visitor's
+//! evenly spaced times may be numbers given to events of any kind, so continuity has to show as well, and by a margin that
+//! chance does not reach in thousands of looks. Events that come in bursts resemble each other within a burst, in any order (bytes of one visitor's
 //! requests: continuity .57, irregularity .9), so of them much more continuity is asked. The older values are drawn by
 //! a counter's hash. It must never look at scores.
 
@@ -96,7 +97,7 @@ impl Gate {
             if count < PROOF { 0.0 } else { mean - margin / count.sqrt() }
         };
         let regular = self.irregularity.count >= PROOF && self.irregularity.mean < IRREGULAR;
-        let sampled = regular && (self.values >= self.longest * 3 / 2 || continuity(1.0) > 0.5);
+        let sampled = regular && (self.values >= self.longest * 3 / 2 || continuity(2.0) > 0.5);
         // Once on, the estimate itself decides: no flicker while it is about the limit.
         let bursts = self.irregularity.count >= PROOF && self.irregularity.mean > BURSTS;
         let limit = if bursts { CONTINUOUS_IN_BURSTS } else { CONTINUOUS };

@@ -1,6 +1,6 @@
 //! What the series channel finds, says and survives.
 
-use super::course::{ENOUGH, SCALES, VALUE_MAX, WINDOWS};
+use super::course::{Course, ENOUGH, SCALES, VALUE_MAX, WINDOWS};
 use super::record::{GAP, HALF_LIFE, HELD_MAX, RANK_MAX, RANK_MIN, Records};
 use super::*;
 use crate::flow::{Lane, Origin, Time};
@@ -160,7 +160,7 @@ fn deviations_are_those_of_the_whole_history() {
         }
         let mean = look.ranks.iter().map(|rank| rank.powf(-0.5)).sum::<f64>() / SCALES as f64;
         let nats = (f64::from(history.len() as u32).min(500.0) * mean * mean).ln();
-        assert!((look.score - nats).abs() < 1e-9);
+        assert!((look.plain - nats).abs() < 1e-9);
     }
 }
 
@@ -233,6 +233,34 @@ fn events_without_order_are_no_series() {
     assert!(open(20_000, |at, state| (normal(state), 0, i64::from(at))) < 0.01);
     // Too many keys for their values.
     assert!(open(20_000, |at, _| (f64::from(at / 400), at as usize % 400, i64::from(at))) < 0.001);
+}
+
+#[test]
+fn what_always_rises_is_not_strange_for_rising() {
+    let (mut course, mut state, mut loudest) = (Course::default(), 3, f64::MIN);
+    let mut step = |x: f64| {
+        let look = course.look(x);
+        course.learn(x, &look);
+        look.score
+    };
+    let rise = |event: i32, state: &mut u64| 40.0 + 0.002 * f64::from(event) + 1e-4 * normal(state);
+    for event in 0..3_000 {
+        let score = step(rise(event, &mut state));
+        loudest = if event > 500 { loudest.max(score) } else { loudest };
+    }
+    assert!(loudest < 4.5, "{loudest}");
+    let jump = step(rise(3_000, &mut state) + 1.0);
+    assert!(jump > loudest + 2.0, "{jump} after {loudest}");
+}
+
+#[test]
+fn chance_does_not_make_a_series_of_evenly_spaced_events() {
+    // One look at each of 10 000 events, of 40 fields.
+    for seed in 0..40 {
+        let mut own = lru::hash_pair(seed, 9);
+        let numbered = |at: u32, _: &mut u64| (normal(&mut own), 0, i64::from(at) * 1_000);
+        assert!(open(10_000, numbered) < 0.001, "{seed}");
+    }
 }
 
 #[test]

@@ -1,0 +1,155 @@
+//! A configuration file read into values that know their lines.
+//!
+//! A file that is no TOML has one fault, with its line: what follows cannot be understood. Reading is bounded, since
+//! `-c` may name anything.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use toml_edit::{ImDocument, Item, TableLike, Value as Toml};
+
+use super::fault::{Fault, Place};
+use super::interpolate::{Lookup, interpolate, needed};
+use super::written::{Node, Value};
+
+/// Largest configuration file, in bytes.
+const FILE_MAX: u64 = 1 << 20;
+
+/// The text of a file.
+///
+/// # Errors
+/// When there is none to read, with what to do.
+pub(super) fn read(path: &Path) -> Result<String, Fault> {
+    let name = path.display().to_string();
+    let fault = |line, what: String| Fault {
+        place: Place::File { path: name.clone(), line },
+        key: String::new(),
+        what,
+    };
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| fault(0, format!("cannot read the configuration: {error}; see -c")))?;
+    if bytes.len() as u64 > FILE_MAX {
+        return Err(fault(0, "is larger than 1 MiB: no configuration; see -c".to_owned()));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        fault(line_at(before), "is not UTF-8; save the file as UTF-8".to_owned())
+    })
+}
+
+/// The document's root table; `path` is the file's name, none for the defaults.
+///
+/// # Errors
+/// When the text is no TOML. What is wrong with a value is added to `faults` instead.
+pub(super) fn parse(
+    text: &str,
+    path: Option<&Path>,
+    lookup: Lookup<'_>,
+    faults: &mut Vec<Fault>,
+) -> Result<Node, Fault> {
+    let lines = Lines { text, path: path.map(|path| path.display().to_string()) };
+    let document = ImDocument::parse(text).map_err(|error| {
+        let what = error.message().trim().replace('\n', ", ");
+        let place = lines.place(error.span().map(|span| span.start));
+        Fault { place, key: String::new(), what: format!("is not TOML: {what}; correct this line first") }
+    })?;
+    let mut reader = Reader { lines, lookup, faults };
+    let place = reader.lines.place(None);
+    Ok(Node { place, value: reader.table("", document.as_table()) })
+}
+
+/// The line, from 1, that follows these bytes.
+fn line_at(before: &[u8]) -> usize {
+    before.split(|byte| *byte == b'\n').count()
+}
+
+/// Finds lines.
+struct Lines<'a> {
+    text: &'a str,
+    path: Option<String>,
+}
+
+impl Lines<'_> {
+    /// The place of a byte; of the file as a whole for none.
+    fn place(&self, at: Option<usize>) -> Place {
+        let Some(path) = &self.path else { return Place::Default };
+        let before = at.map(|at| &self.text.as_bytes()[..at.min(self.text.len())]);
+        let line = before.map_or(0, line_at);
+        Place::File { path: path.clone(), line }
+    }
+}
+
+struct Reader<'a> {
+    lines: Lines<'a>,
+    lookup: Lookup<'a>,
+    faults: &'a mut Vec<Fault>,
+}
+
+impl Reader<'_> {
+    fn table(&mut self, name: &str, table: &dyn TableLike) -> Value {
+        let mut entries = Vec::new();
+        for (key, item) in table.iter() {
+            let at = table.key(key).and_then(toml_edit::Key::span).or_else(|| item.span());
+            let place = self.lines.place(at.map(|span| span.start));
+            let full = if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
+            let value = self.item(&full, item, &place);
+            entries.push((key.to_owned(), Node { place, value }));
+        }
+        Value::Table(entries)
+    }
+
+    fn item(&mut self, name: &str, item: &Item, place: &Place) -> Value {
+        match item {
+            Item::None => Value::Broken,
+            Item::Value(value) => self.value(name, value, place),
+            Item::Table(table) => self.table(name, table),
+            Item::ArrayOfTables(tables) => {
+                let mut items = Vec::new();
+                for (index, table) in tables.iter().enumerate() {
+                    let place = self.lines.place(table.span().map(|span| span.start));
+                    let value = self.table(&format!("{name}[{index}]"), table);
+                    items.push(Node { place, value });
+                }
+                Value::List(items)
+            }
+        }
+    }
+
+    fn value(&mut self, name: &str, value: &Toml, place: &Place) -> Value {
+        match value {
+            Toml::String(text) => self.text(name, text.value(), place),
+            Toml::Integer(number) => Value::Whole(*number.value()),
+            Toml::Float(number) => Value::Number(*number.value()),
+            Toml::Boolean(flag) => Value::Flag(*flag.value()),
+            Toml::Datetime(date) => Value::Date(date.value().to_string()),
+            Toml::InlineTable(table) => self.table(name, table),
+            Toml::Array(array) => {
+                let mut items = Vec::new();
+                for (index, item) in array.iter().enumerate() {
+                    let place = self.lines.place(item.span().map(|span| span.start));
+                    let value = self.value(&format!("{name}[{index}]"), item, &place);
+                    items.push(Node { place, value });
+                }
+                Value::List(items)
+            }
+        }
+    }
+
+    fn text(&mut self, name: &str, text: &str, place: &Place) -> Value {
+        if !needed(text) {
+            return Value::Text(text.to_owned());
+        }
+        match interpolate(text, self.lookup) {
+            // A variable may hold a number: its kind follows from the key.
+            Ok(text) => Value::Loose(text),
+            Err(what) => {
+                let fault = |what| Fault { place: place.clone(), key: name.to_owned(), what };
+                self.faults.extend(what.into_iter().map(fault));
+                Value::Broken
+            }
+        }
+    }
+}
