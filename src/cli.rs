@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config};
-use crate::{daemon, demo};
+use crate::{daemon, demo, metrics};
 
 mod infer;
 
@@ -58,6 +58,8 @@ enum Verb {
     /// Print the default configuration: every key, with a comment.
     #[command(after_help = DEFAULTS_EXAMPLES)]
     Defaults,
+    /// Print every metric of /metrics, with its unit and meaning, as a page in Markdown.
+    Metrics,
     /// Ask a running daemon whether it is ready; for containers that have no other client.
     #[command(after_help = health::EXAMPLES)]
     Health(health::Health),
@@ -172,6 +174,10 @@ pub fn main() -> ExitCode {
         Verb::Doctor(options) => doctor::run(&options),
         Verb::Defaults => {
             say(config::DEFAULTS);
+            ExitCode::SUCCESS
+        }
+        Verb::Metrics => {
+            say(&metrics::catalogue::markdown());
             ExitCode::SUCCESS
         }
         Verb::Health(health) => health.run(),
