@@ -99,12 +99,12 @@ impl Report {
         }
         let count = |status| self.checks.iter().filter(|check| check.status == status).count();
         let (failed, warned) = (count(Status::Fail), count(Status::Warn));
-        text.push_str(&match (failed, warned) {
+        let end = match (failed, warned) {
             (0, 0) => "all is well\n".to_owned(),
             (0, warned) => format!("it can run; {warned} to look at\n"),
             (failed, warned) => format!("it cannot run: {failed} failed, {warned} to look at\n"),
-        });
-        text
+        };
+        text + &end
     }
 }
 

@@ -131,7 +131,7 @@ pub(super) const VALUES: &[(&str, &[&str])] = &[
     (
         "[detect]\nchannels = []\n",
         &[
-            "FILE:2: detect.channels: is empty; known are: density, text, meaning, joint, numeric, categorical, series",
+            "FILE:2: detect.channels: is empty; known are: density, text, meaning, joint, nearest, numeric, categorical, series",
         ],
     ),
     // Form.

@@ -248,7 +248,7 @@ impl Column {
             return None;
         }
         sorted.sort_unstable_by(f64::total_cmp);
-        let longest = sorted.chunk_by(|a, b| a == b).map(<[f64]>::len).max().unwrap_or_default();
+        let longest = sorted.chunk_by(|a, b| a.total_cmp(b).is_eq()).map(<[f64]>::len).max().unwrap_or_default();
         if longest * ATOM_ONE_IN > sorted.len() {
             return None;
         }

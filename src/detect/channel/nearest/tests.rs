@@ -49,9 +49,9 @@ fn clustered(state: &mut u64) -> [f64; 4] {
 #[test]
 fn the_score_is_that_of_all_distances_sorted() {
     let (mut channel, mut state, mut rows) = (channel(3, 0), 5, Vec::<[f64; 3]>::new());
-    for event in 0..3_000_usize {
+    for event in 0..3_000_u32 {
         let x = [normal(&mut state), 100.0 * normal(&mut state), normal(&mut state).exp()];
-        let found = take(&mut channel, &x, event as i64);
+        let found = take(&mut channel, &x, i64::from(event));
         if event > 250 && event.is_multiple_of(83) {
             let places = |row: &[f64; 3]| -> Vec<f64> {
                 let place = |column: &Column| {
