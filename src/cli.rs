@@ -59,6 +59,7 @@ enum Verb {
     #[command(after_help = DEFAULTS_EXAMPLES)]
     Defaults,
     /// Print every metric of /metrics, with its unit and meaning, as a page in Markdown.
+    #[command(after_help = METRICS_EXAMPLES)]
     Metrics,
     /// Ask a running daemon whether it is ready; for containers that have no other client.
     #[command(after_help = health::EXAMPLES)]
@@ -96,6 +97,9 @@ const RUN_EXAMPLES: &str = "Examples:
 const DEFAULTS_EXAMPLES: &str = "Examples:
   outlierd defaults | less
   outlierd defaults > outlierd.toml";
+
+const METRICS_EXAMPLES: &str = "Examples:
+  outlierd metrics > metrics.md";
 
 const DEMO_EXAMPLES: &str = "Examples:
   outlierd demo

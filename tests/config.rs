@@ -235,7 +235,10 @@ fn what_settings_point_at_is_looked_at() {
             "FILE:11: admin.listen: cannot listen on {port}: Address already in use (os error 98); set [admin] listen to a \
              free address, or to \"\" for none"
         ),
-        format!("FILE:14: model.path: model file missing: {}; set [model] path", path("no-model/model.onnx")),
+        format!(
+            "FILE:14: model.path: model file missing: {}; set [model] path, or run: outlierd model pull all-MiniLM-L6-v2",
+            path("no-model/model.onnx")
+        ),
     ];
     assert_eq!(said, expected);
 }

@@ -9,8 +9,11 @@ use crate::broker::{Broker, Operation, Resource, part};
 use crate::client::{Daemon, committed, free_port, produce, run_arguments, unique, wait_for};
 use crate::command::{Folder, outlierd, text};
 
+/// Each check's status, what was found and what to do, by its name.
+type Checks = BTreeMap<String, (String, String, String)>;
+
 /// The exit code, and each check's status and words by its name.
-fn examined(sets: &[(&str, &str)]) -> (Option<i32>, BTreeMap<String, (String, String, String)>) {
+fn examined(sets: &[(&str, &str)]) -> (Option<i32>, Checks) {
     let mut arguments = vec!["doctor".to_owned(), "--json".to_owned()];
     for (key, value) in sets {
         arguments.extend(["--set".to_owned(), format!("{key}={value}")]);
@@ -33,7 +36,7 @@ fn examined(sets: &[(&str, &str)]) -> (Option<i32>, BTreeMap<String, (String, St
     (output.status.code(), checks)
 }
 
-fn status<'a>(checks: &'a BTreeMap<String, (String, String, String)>, name: &str) -> &'a str {
+fn status<'a>(checks: &'a Checks, name: &str) -> &'a str {
     &checks.get(name).unwrap_or_else(|| panic!("no check {name}: {checks:#?}")).0
 }
 
@@ -176,7 +179,7 @@ fn a_transformer_is_loaded_and_asked_for_a_vector() {
     let library = part("onnxruntime/libonnxruntime.so").display().to_string();
     let folder = part("minilm").display().to_string();
     let onnx = [("model.kind", "onnx"), ("model.device", "cpu"), ("model.library", library.as_str())];
-    let all = |path: &str| -> (Option<i32>, BTreeMap<String, (String, String, String)>) {
+    let all = |path: &str| -> (Option<i32>, Checks) {
         let mut sets = with(&onnx);
         sets.push(("model.path", path));
         examined(&sets)

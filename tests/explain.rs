@@ -183,11 +183,11 @@ fn what_is_no_alert_is_refused_with_the_reason() {
 #[test]
 fn what_the_daemon_writes_can_be_explained() {
     let folder = Folder::new();
-    let mut lines: String = (0..1_500)
+    let mut lines: Vec<String> = (0..1_500)
         .map(|number| format!("user {} signed in after {} ms\n", number % 40, number % 30))
         .collect();
-    lines.push_str("kernel panic: not syncing, attempted to kill init\n");
-    let (input, alerts) = (folder.file("app.log", lines.as_bytes()), folder.0.join("alerts.jsonl"));
+    lines.push("kernel panic: not syncing, attempted to kill init\n".to_owned());
+    let (input, alerts) = (folder.file("app.log", lines.concat().as_bytes()), folder.0.join("alerts.jsonl"));
     let alerts = alerts.display().to_string();
     let (path, letters) = (format!("sink.path={alerts}"), "admin.listen=");
     let small =

@@ -301,7 +301,7 @@ fn redirects_are_followed_while_they_lead_somewhere() {
     not_there(&folder);
 
     let web = Web::start(|_, line| {
-        line.answer("302 Found", &[("Location", "http://models.invalid/model.onnx")], b"")
+        line.answer("302 Found", &[("Location", "http://models.invalid/model.onnx")], b"");
     });
     let outcome = fetch(&web, &Folder::new()).0;
     assert!(matches!(&outcome, Err(PullError::Asked(why)) if why.contains("not encrypted")), "{outcome:?}");
@@ -333,7 +333,7 @@ fn sizes_have_a_bound_and_trust_needs_a_length() {
             let length: &[(&str, &str)] = if said { &[("Content-Length", "900000")] } else { &[] };
             line.head("200 OK", length);
             for _ in 0..9 {
-                line.send(&[8; 100_000]);
+                line.send(&vec![8; 100_000]);
             }
         })
     };
