@@ -42,6 +42,7 @@ pub fn shard(shard: usize, counts: &Counts) {
     set("outlierd_events_replayed_total", counts.replayed);
     set("outlierd_events_withheld_total", counts.withheld);
     set("outlierd_fields_mistyped_total", counts.mistyped);
+    set("outlierd_fields_joined_total", counts.joined);
     set("outlierd_anomalies_total", counts.anomalies);
     set("outlierd_incidents_total", counts.incidents);
     set("outlierd_alerts_total", counts.alerts);
@@ -112,6 +113,7 @@ fn describe() {
     describe_counter!("outlierd_events_replayed_total", "events that only taught, after a restart");
     describe_counter!("outlierd_events_withheld_total", "events too strange to teach");
     describe_counter!("outlierd_fields_mistyped_total", "fields whose type did not fit");
+    describe_counter!("outlierd_fields_joined_total", "fields that appeared late and are read since");
     describe_counter!("outlierd_anomalies_total", "events over the threshold");
     describe_counter!("outlierd_incidents_total", "incidents opened");
     describe_counter!("outlierd_alerts_total", "alerts asked to be published");

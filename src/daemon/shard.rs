@@ -15,7 +15,7 @@ use crate::detect::Gate;
 use crate::embed::Embedder;
 use crate::embed::lexical::Lexical;
 use crate::embed::worker::{Answer, Worker};
-use crate::flow::{Fault, Lane};
+use crate::flow::{Fault, Lane, Schema};
 use crate::metrics;
 use crate::pipeline::{Action, Commit, Counts, Effect, EmbedRequest, LaneView, Pipeline};
 use crate::sink::Outgoing;
@@ -223,11 +223,8 @@ impl Running {
                 self.owed.insert(commit.lane.clone(), commit);
                 Ok(())
             }
-            Effect::Settled { lane, schema } => {
-                tracing::info!(
-                    %lane, texts = ?schema.texts, numbers = ?schema.numbers, categories = ?schema.categories,
-                    keys = ?schema.keys, time = ?schema.time, "fields inferred"
-                );
+            Effect::Settled { lane, schema, joined } => {
+                tell(&lane, &schema, joined.as_ref());
                 Ok(())
             }
             Effect::Judged { .. } | Effect::Stopped => Ok(()),
@@ -320,6 +317,17 @@ impl Running {
             }
         }
         self.shard.progress.set_lanes(self.shard.index, views);
+    }
+}
+
+/// What a lane's fields are, or which have joined them.
+fn tell(lane: &Lane, schema: &Schema, joined: Option<&Schema>) {
+    let Schema { texts, numbers, categories, keys, .. } = joined.unwrap_or(schema);
+    match joined {
+        Some(_) => tracing::info!(%lane, ?texts, ?numbers, ?categories, ?keys, "fields joined"),
+        None => {
+            tracing::info!(%lane, ?texts, ?numbers, ?categories, ?keys, time = ?schema.time, "fields inferred");
+        }
     }
 }
 
