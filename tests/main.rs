@@ -12,6 +12,7 @@ mod config;
 mod deploy;
 mod detect;
 mod infer;
+mod late;
 mod models;
 mod notify;
 mod odd_streams;
