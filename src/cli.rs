@@ -4,8 +4,12 @@
 //! is not there, 70 a fault of our own, 78 configuration.
 
 mod backtest;
+mod completions;
 mod configuration;
+mod doctor;
+mod explain;
 mod health;
+mod model;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,7 +17,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config};
-use crate::{daemon, demo};
+use crate::{daemon, demo, metrics};
 
 mod infer;
 
@@ -25,7 +29,7 @@ const CONFIG: u8 = 78;
 
 /// Finds the strange event in a stream the moment it arrives.
 #[derive(Debug, Parser)]
-#[command(name = "outlierd", version, arg_required_else_help = true)]
+#[command(name = "outlierd", version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Line {
     #[command(subcommand)]
     verb: Verb,
@@ -45,20 +49,53 @@ enum Verb {
     /// Say everything that is wrong with a configuration, without starting anything.
     #[command(after_help = configuration::VALIDATE_EXAMPLES)]
     Validate(configuration::Validate),
+    /// Look at everything that the daemon needs, say what is wrong and what to do about it.
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(doctor::Doctor),
+    /// Print alerts for a person: what was strange, compared with what, how rare, under which budget.
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::Explain),
     /// Print the default configuration: every key, with a comment.
+    #[command(after_help = DEFAULTS_EXAMPLES)]
     Defaults,
+    /// Print every metric of /metrics, with its unit and meaning, as a page in Markdown.
+    Metrics,
     /// Ask a running daemon whether it is ready; for containers that have no other client.
+    #[command(after_help = health::EXAMPLES)]
     Health(health::Health),
+    /// Get a model, see which there are, look into one.
+    #[command(subcommand)]
+    Model(model::Model),
+    /// Print what completes this command's words in a shell.
+    #[command(after_help = completions::COMPLETIONS_EXAMPLES)]
+    Completions(completions::Completions),
+    /// Print the manual page, or write one for each verb.
+    #[command(after_help = completions::MAN_EXAMPLES)]
+    Man(completions::Man),
     /// Show, describe or write a configuration.
     #[command(subcommand)]
     Config(configuration::Verb),
 }
+
+const EXAMPLES: &str = "The first hour:
+  outlierd demo                                            a stream with planted anomalies, and what was found
+  tail -f app.log | outlierd run --source stdin --sink stdout
+  outlierd doctor -c outlierd.toml                         what is missing before it can run
+  outlierd run -c outlierd.toml                            from Kafka to Kafka
+  outlierd explain alerts.jsonl                            an alert for a person
+
+Exit codes: 64 usage, 65 records or files that are not what they should be, 69 something needed is not there, 70 a fault
+of our own, 78 configuration. Each verb has examples: outlierd VERB --help";
 
 const RUN_EXAMPLES: &str = "Examples:
   outlierd run -c outlierd.toml
   outlierd run --set kafka.brokers=broker:9092 --set 'source.topics=[\"logs\"]'
   tail -f app.log | outlierd run --source stdin --sink stdout
   outlierd run --source file --input access.jsonl.gz --sink stdout --set sink.format=text";
+
+const DEFAULTS_EXAMPLES: &str = "Examples:
+  outlierd defaults | less
+  outlierd defaults > outlierd.toml";
 
 const DEMO_EXAMPLES: &str = "Examples:
   outlierd demo
@@ -134,11 +171,20 @@ pub fn main() -> ExitCode {
         Verb::Backtest(options) => backtest::run(&options),
         Verb::Demo(demo) => run_demo(&demo),
         Verb::Validate(options) => configuration::validate(&options),
+        Verb::Doctor(options) => doctor::run(&options),
         Verb::Defaults => {
             say(config::DEFAULTS);
             ExitCode::SUCCESS
         }
+        Verb::Metrics => {
+            say(&metrics::catalogue::markdown());
+            ExitCode::SUCCESS
+        }
         Verb::Health(health) => health.run(),
+        Verb::Explain(options) => explain::run(&options),
+        Verb::Completions(options) => completions::print(&options),
+        Verb::Man(options) => completions::man(&options),
+        Verb::Model(model) => model::run(&model),
         Verb::Config(verb) => configuration::run(&verb),
     }
 }
@@ -221,3 +267,6 @@ fn set(text: &str) -> Result<config::Set, String> {
         Ok((key.trim().into(), value.into()))
     }
 }
+
+#[cfg(test)]
+mod tests;

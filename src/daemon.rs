@@ -7,29 +7,32 @@
 //!    │      Commit        │  │   │ Published
 //!    └────────────────────┘  └───┴──────────▶ sink
 //!                                 Outgoing
-//!  service: signals, /metrics, /livez, /readyz, the service manager
+//!  service: signals, the status page, /metrics, /livez, /readyz, the service manager
 //! ```
 //!
 //! One thread for the source, one for each shard, one for the sink, one for the service. Every arrow is a bounded
 //! queue: when a stage is slow the one before it waits, and in the end the consumer stops fetching.
 
+mod board;
 pub(crate) mod embedding;
 mod notify;
 mod service;
 mod shard;
+mod status;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::config::{Config, SinkConfig, SourceConfig};
-use crate::pipeline::{Commit, Pipeline};
+use crate::pipeline::{self, Commit, Pipeline};
 use crate::sink::{self, Acks, Outgoing};
 use crate::source::{self, Inlets, SourceError};
 use crate::{admin, metrics};
+use board::Board;
 use notify::{Notifier, Pulse};
 use service::{Service, Watched};
 use shard::{Shard, ShardError};
@@ -97,13 +100,15 @@ pub fn run_watched(config: &Config, stop: &Stop, progress: &Arc<Progress>) -> Re
     let listener =
         config.admin.map(admin::Listener::bind).transpose().map_err(|e| Error::Config(e.to_string()))?;
     let embeddings = embedding::open(config)?;
-    let watched = Watched::default();
     let abandon = Arc::new(AtomicBool::new(false));
     let (outgoing, outgoing_end) = bounded(OUTGOING);
     let (commits, commits_end) = bounded(COMMITS);
     let (mut inlets, mut acks, mut shards) = (Vec::new(), Vec::new(), Vec::new());
     let mut watches = Vec::new();
     let provenance = embeddings.provenance(config);
+    let watched = watched(config, &embeddings, progress);
+    // Every verdict is told where somebody may look.
+    let pipeline = pipeline::Settings { trace: listener.is_some(), ..config.pipeline.clone() };
     for (index, embedding) in embeddings.shards.into_iter().enumerate() {
         let (inlet, inbox) = bounded(INBOX);
         let (ack, acknowledgements) =
@@ -114,7 +119,7 @@ pub fn run_watched(config: &Config, stop: &Stop, progress: &Arc<Progress>) -> Re
         watches.push(pulse.watch(embedding.work()));
         let shard = Shard {
             index,
-            pipeline: Pipeline::new(config.pipeline.clone()),
+            pipeline: Pipeline::new(pipeline.clone()),
             warmup: config.pipeline.detect.warmup_events,
             embedding,
             inbox,
@@ -123,12 +128,12 @@ pub fn run_watched(config: &Config, stop: &Stop, progress: &Arc<Progress>) -> Re
             commits: Sender::clone(&commits),
             abandon: Arc::clone(&abandon),
             progress: Arc::clone(progress),
+            panel: watched.board.panel(index),
             pulse,
         };
         shards.push(spawn(&format!("shard-{index}"), stop, move || shard.run())?);
     }
     drop((outgoing, commits));
-    metrics::build_info(env!("CARGO_PKG_VERSION"), provenance.model.clone(), embeddings.provider);
     let service = Service::start(listener, exposition, Notifier::new(watches), stop, &watched)?;
     let sink = start_sink(config, provenance, outgoing_end, Acks::new(acks), stop, &watched)?;
     let source = start_source(config, Inlets::new(inlets), commits_end, stop, &watched)?;
@@ -141,6 +146,30 @@ pub fn run_watched(config: &Config, stop: &Stop, progress: &Arc<Progress>) -> Re
     let written = leave(sink, "the sink", &mut patience);
     service.end();
     outcome(read, judged, written)
+}
+
+/// What is shown of the daemon.
+fn watched(config: &Config, embeddings: &embedding::Embeddings, progress: &Arc<Progress>) -> Watched {
+    let sink::Provenance { service, model, config: digest, embedder, budget, .. } =
+        embeddings.provenance(config);
+    let about = admin::status::About {
+        service,
+        version: env!("CARGO_PKG_VERSION"),
+        embedder,
+        model,
+        provider: embeddings.provider.clone(),
+        config: digest,
+        budget,
+        warmup: config.pipeline.detect.warmup_events,
+        started: wall_clock(),
+    };
+    Watched {
+        source: Arc::default(),
+        sink: Arc::default(),
+        board: Board::new(embeddings.shards.len()),
+        progress: Arc::clone(progress),
+        about,
+    }
 }
 
 /// The error that matters most: what broke first breaks the others.
@@ -242,4 +271,16 @@ fn leave<T>(thread: JoinHandle<T>, name: &str, patience: &mut Duration) -> Resul
         *patience -= step;
     }
     thread.join().map_err(|_broken| Error::Internal(format!("{name} broke; its message stands above")))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the daemon asks the clock; the pipeline is never told")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Milliseconds since the Unix epoch.
+#[expect(clippy::disallowed_methods, reason = "for people who look at it; no verdict sees it")]
+fn wall_clock() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

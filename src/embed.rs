@@ -9,10 +9,13 @@
 
 pub mod cache;
 pub mod hashed;
+pub mod inspect;
+pub mod known;
 pub mod lexical;
 pub mod models;
 pub mod onnx;
 pub mod pooling;
+pub mod pull;
 pub mod tokens;
 pub mod worker;
 

@@ -38,3 +38,5 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod demo;
+pub mod doctor;
+pub mod explain;

@@ -276,6 +276,12 @@ impl Pipeline {
 
     /// Takes one action; appends what it asks for.
     pub fn apply(&mut self, action: Action, effects: &mut Vec<Effect>) {
+        self.apply_marked(action, effects, &mut || {});
+    }
+
+    /// As [`Self::apply`]; `decoded` is called where records that were read are decoded and rendered, and judging begins:
+    /// who has a clock can tell the two apart.
+    pub fn apply_marked(&mut self, action: Action, effects: &mut Vec<Effect>, decoded: &mut dyn FnMut()) {
         match action {
             Action::Assigned { lane, generation, live_from, reading } => {
                 self.forget(&lane);
@@ -289,7 +295,8 @@ impl Pipeline {
             }
             Action::Read { lane, generation, records } => {
                 let count = records.len() as u64;
-                if !self.with_lane(lane, generation, effects, |state, out| state.read(records, out)) {
+                if !self.with_lane(lane, generation, effects, |state, out| state.read(records, out, decoded))
+                {
                     self.counts.stale += count;
                 }
             }

@@ -22,8 +22,8 @@ mod lines;
 mod status;
 pub mod stdin;
 
-pub use inlets::Inlets;
 pub(crate) use inlets::Unseen;
+pub use inlets::{Arrival, Inlets};
 pub use status::{LaneReport, Report, Status};
 
 /// Why a source ended other than by being told to.

@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["source", "embed", "sink", "admin"],
     &["config"],
     &["daemon"],
-    &["backtest", "demo"],
+    &["backtest", "demo", "doctor", "explain"],
     &["cli"],
 ];
 
@@ -41,10 +41,13 @@ const OWNED: &[(&str, &[&str])] = &[
     ("rdkafka::", &["src/source/kafka", "src/sink/kafka", "src/demo"]),
     ("ort::", &["src/embed/onnx"]),
     ("tokenizers::", &["src/embed/tokens"]),
+    ("ureq::", &["src/embed/pull/transfer"]),
     ("axum::", &["src/admin"]),
     ("figment::", &["src/config"]),
     ("toml_edit::", &["src/config"]),
     ("clap::", &["src/cli"]),
+    ("clap_complete::", &["src/cli/completions"]),
+    ("clap_mangen::", &["src/cli/completions"]),
     ("arrow_array::", &["src/backtest/rows"]),
     ("arrow_ipc::", &["src/backtest/rows"]),
 ];

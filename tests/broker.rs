@@ -76,10 +76,20 @@ impl Broker {
 
     /// A broker of the caller's own, for tests that kill it.
     pub(crate) fn start() -> Broker {
+        Self::start_with("")
+    }
+
+    /// A broker of the caller's own, with settings added, a line each.
+    pub(crate) fn start_with(settings: &str) -> Broker {
         let mut node = Node::claim();
         let bootstrap = node.bootstrap();
-        node.run("");
+        node.run(settings);
         Broker { bootstrap, node: Some(node) }
+    }
+
+    /// Allows a user one operation on one topic or group, and with it all others nothing there.
+    pub(crate) fn allow(&self, user: &str, operation: Operation, resource: Resource<'_>) {
+        wire::allow(&self.bootstrap, user, operation as i8, resource).expect("the broker takes an ACL");
     }
 
     /// Where clients connect to: `127.0.0.1:PORT`, or what `KAFKA_BROKERS` says.
@@ -120,6 +130,20 @@ impl Broker {
     fn own(&mut self) -> &mut Node {
         self.node.as_mut().expect("a broker of the test's own, not that of KAFKA_BROKERS")
     }
+}
+
+/// What an ACL is about.
+#[derive(Clone, Copy)]
+pub(crate) enum Resource<'a> {
+    Topic(&'a str),
+    Group(&'a str),
+}
+
+/// What an ACL allows, by its number in Kafka's protocol.
+#[derive(Clone, Copy)]
+pub(crate) enum Operation {
+    Read = 3,
+    Describe = 8,
 }
 
 /// The data folder of a broker, which is named after its port, and the process while it runs.
@@ -256,7 +280,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// The three requests of Kafka's protocol that the tests need, in versions that all brokers since 2.4 speak.
+/// The four requests of Kafka's protocol that the tests need, in versions that all brokers since 2.4 speak.
 mod wire {
     use std::io::{self, Read, Write};
     use std::net::{TcpStream, ToSocketAddrs};
@@ -264,6 +288,7 @@ mod wire {
 
     const METADATA: (i16, i16) = (3, 4);
     const CREATE_TOPICS: (i16, i16) = (19, 4);
+    const CREATE_ACLS: (i16, i16) = (30, 1);
     const TIMEOUT: Duration = Duration::from_secs(15);
 
     /// How many brokers are up.
@@ -311,6 +336,35 @@ mod wire {
         reply.int32()?;
         for _ in 0..reply.int32()? {
             reply.string()?;
+            let (code, message) = (reply.int16()?, reply.string()?);
+            check(code, &message)?;
+        }
+        Ok(())
+    }
+
+    /// An ACL for a literal name, from any host.
+    pub(super) fn allow(
+        bootstrap: &str,
+        user: &str,
+        operation: i8,
+        resource: super::Resource<'_>,
+    ) -> io::Result<()> {
+        let (kind, name) = match resource {
+            super::Resource::Topic(name) => (2_u8, name),
+            super::Resource::Group(name) => (3, name),
+        };
+        let mut body = Vec::new();
+        body.extend(1_i32.to_be_bytes());
+        body.push(kind);
+        put_string(&mut body, name);
+        body.push(3); // a literal name
+        put_string(&mut body, user);
+        put_string(&mut body, "*");
+        body.extend(operation.to_be_bytes());
+        body.push(3); // allowed
+        let mut reply = call(bootstrap, CREATE_ACLS, &body)?;
+        reply.int32()?;
+        for _ in 0..reply.int32()? {
             let (code, message) = (reply.int16()?, reply.string()?);
             check(code, &message)?;
         }

@@ -7,14 +7,19 @@ use std::net::TcpStream;
 use crate::broker::Broker;
 use crate::client::{self, Daemon};
 
-/// Status line and body of a GET; nothing while the server is not there.
-fn get(port: u16, path: &str) -> Option<(String, String)> {
+/// Head and body of the answer to a GET; nothing while the server is not there.
+pub(crate) fn get(port: u16, path: &str) -> Option<(String, String)> {
+    ask(port, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n"))
+}
+
+/// Head and body of the answer to a request whose last header is still to come.
+pub(crate) fn ask(port: u16, request: &str) -> Option<(String, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    write!(stream, "{request}Connection: close\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
-    Some((head.lines().next()?.to_owned(), body.to_owned()))
+    Some((head.to_owned(), body.to_owned()))
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use outlierd::flow::{Lane, Record, Traced};
 use outlierd::pipeline::{Action, Commit};
-use outlierd::source::{Inlets, Report, SourceError, Status};
+use outlierd::source::{Arrival, Inlets, Report, SourceError, Status};
 
 mod files;
 mod kafka;
@@ -21,7 +21,7 @@ const LONG: Duration = Duration::from_mins(1);
 
 /// A source on a thread of its own, with the test at the other end of its queues.
 struct Rig {
-    shards: Vec<Receiver<Action>>,
+    shards: Vec<Receiver<Arrival>>,
     commits: Sender<Commit>,
     stop: Arc<AtomicBool>,
     status: Arc<Status>,
@@ -49,7 +49,7 @@ impl Rig {
 
     /// The next action of the first shard.
     fn next(&self) -> Action {
-        self.shards[0].recv_timeout(LONG).expect("an action")
+        self.shards[0].recv_timeout(LONG).expect("an action").action
     }
 
     /// Waits until the status is as wanted.
@@ -74,7 +74,7 @@ impl Rig {
     fn join(self) -> Result<(), SourceError> {
         let Self { shards, commits, thread, .. } = self;
         for shard in shards {
-            while !matches!(shard.recv_timeout(LONG).expect("a stop"), Action::Stop) {}
+            while !matches!(shard.recv_timeout(LONG).expect("a stop").action, Action::Stop) {}
             assert!(shard.try_recv().is_err(), "nothing comes after the stop");
         }
         drop(commits);

@@ -11,6 +11,11 @@ use clap::Args;
 
 use super::{UNAVAILABLE, fail, say};
 
+pub(super) const EXAMPLES: &str = "Examples:
+  outlierd health
+  outlierd health --address 10.0.0.7:9464
+  outlierd health --live";
+
 /// How long to wait for a connection, and for each part of the answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// More of an answer is not read.

@@ -8,8 +8,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
+use super::board::Board;
 use super::notify::Notifier;
-use super::{Error, Stop};
+use super::{Error, Progress, Stop, status, wall_clock};
+use crate::admin::status::{About, Span, Status};
 use crate::admin::{self, Part, View};
 use crate::config::LogConfig;
 use crate::{metrics, sink, source};
@@ -18,10 +20,13 @@ use crate::{metrics, sink, source};
 const EXPORT: Duration = Duration::from_secs(1);
 
 /// The states that are watched.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Watched {
     pub(super) source: Arc<source::Status>,
     pub(super) sink: Arc<sink::Status>,
+    pub(super) board: Board,
+    pub(super) progress: Arc<Progress>,
+    pub(super) about: About,
 }
 
 impl View for Watched {
@@ -40,6 +45,10 @@ impl View for Watched {
             },
         ]
     }
+
+    fn status(&self, span: Span) -> Status {
+        status::status(self, span, wall_clock())
+    }
 }
 
 impl Watched {
@@ -47,12 +56,15 @@ impl Watched {
         for part in self.parts() {
             metrics::ready(part.name, part.trouble.is_none());
         }
-        for (lane, report) in &self.source.report().lanes {
-            if let Some(lag) = report.lag() {
-                metrics::lag(&lane.topic, lane.partition, lag);
-            }
+        let (report, now) = (self.source.report(), wall_clock());
+        for (lane, report) in &report.lanes {
+            let seconds = self.board.lag(lane, report.lag(), now);
+            metrics::lag(&lane.topic, lane.partition, report.lag(), seconds);
         }
+        metrics::source([report.commits, report.commit_failures, report.rebalances], report.paused);
         metrics::sink(self.sink.published(), self.sink.rejected(), self.sink.waiting());
+        let About { version, model, provider, started, .. } = &self.about;
+        metrics::about(version, model, provider, *started as f64 / 1e3);
     }
 }
 
@@ -83,8 +95,8 @@ impl Service {
                 let outcome = tokio::select! {
                     () = async { ended.await.unwrap_or(()) } => Ok(()),
                     error = signals(&told) => Err(error),
-                    error = serve(listener, exposition, view.clone()) => Err(error),
-                    () = export(&view) => Ok(()),
+                    error = serve(listener, exposition.clone(), view.clone()) => Err(error),
+                    () = export(&view, &exposition) => Ok(()),
                     () = notify(&mut notifier, &told, &view) => Ok(()),
                 };
                 // A stream that ended by itself was not told to stop before.
@@ -104,11 +116,12 @@ impl Service {
     }
 }
 
-async fn export(watched: &Watched) {
+async fn export(watched: &Watched, exposition: &metrics::Exposition) {
     let mut pulse = tokio::time::interval(EXPORT);
     loop {
         pulse.tick().await;
         watched.export();
+        exposition.settle();
     }
 }
 

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, never, select};
 
+use super::board::{Panel, lock};
 use super::notify::{Pulse, Work};
+use super::{now, wall_clock};
 use crate::detect::Gate;
 use crate::embed::Embedder;
 use crate::embed::lexical::Lexical;
@@ -19,6 +21,7 @@ use crate::flow::{Fault, Lane, Schema};
 use crate::metrics;
 use crate::pipeline::{Action, Commit, Counts, Effect, EmbedRequest, LaneView, Pipeline};
 use crate::sink::Outgoing;
+use crate::source::Arrival;
 
 /// How often a shard looks up from its queues.
 const PULSE: Duration = Duration::from_millis(100);
@@ -87,13 +90,15 @@ pub(super) struct Shard {
     pub(super) pipeline: Pipeline,
     pub(super) warmup: u64,
     pub(super) embedding: Embedding,
-    pub(super) inbox: Receiver<Action>,
+    pub(super) inbox: Receiver<Arrival>,
     pub(super) acknowledgements: Receiver<Action>,
     pub(super) outgoing: Sender<Outgoing>,
     pub(super) commits: Sender<Commit>,
     /// Set when shutdown has taken too long: leave everything as it is.
     pub(super) abandon: Arc<AtomicBool>,
     pub(super) progress: Arc<Progress>,
+    /// What it shows of its work.
+    pub(super) panel: Arc<Mutex<Panel>>,
     /// Beats while the shard goes round.
     pub(super) pulse: Pulse,
 }
@@ -159,7 +164,7 @@ impl Running {
                 self.shard.pulse.beat();
             }
             if let Some(action) = action {
-                self.shard.pipeline.apply(action, &mut effects);
+                self.apply(action, &mut effects);
             }
             for effect in effects.drain(..) {
                 stopped |= matches!(effect, Effect::Stopped);
@@ -174,6 +179,29 @@ impl Running {
         }
         self.report(true);
         Ok(())
+    }
+
+    /// Lets the pipeline take an action, and notes how long that took and what came of it.
+    fn apply(&mut self, action: Action, effects: &mut Vec<Effect>) {
+        let (read, published) =
+            (matches!(action, Action::Read { .. }), matches!(action, Action::Published(_)));
+        let works = read || matches!(action, Action::Embedded { .. });
+        let judged = self.shard.pipeline.counts().judged;
+        let begun = now();
+        let mut decoded = begun;
+        self.shard.pipeline.apply_marked(action, effects, &mut || decoded = now());
+        let counts = self.shard.pipeline.counts();
+        if read {
+            metrics::stage("decode", decoded - begun);
+        }
+        if works && counts.judged > judged {
+            metrics::stage("detect", decoded.elapsed());
+        }
+        let mut panel = lock(&self.shard.panel);
+        if published {
+            panel.acknowledged();
+        }
+        panel.turned(counts, effects, wall_clock());
     }
 
     /// The next action; none when nothing happened for a pulse, or when it is an answer of the worker, kept aside.
@@ -201,10 +229,13 @@ impl Running {
                 self.answered = answer.ok();
                 Ok(None)
             }
-            recv(inbox) -> action => {
+            recv(inbox) -> arrival => {
                 // A source that has gone without a word asked for nothing more: that is a stop.
-                self.inbox_closed = action.is_err();
-                Ok(Some(action.unwrap_or(Action::Stop)))
+                self.inbox_closed = arrival.is_err();
+                if let Ok(arrival) = &arrival {
+                    lock(&self.shard.panel).arrived(arrival);
+                }
+                Ok(Some(arrival.map_or(Action::Stop, |arrival| arrival.action)))
             }
             default(PULSE) => Ok(None),
         }
@@ -235,8 +266,10 @@ impl Running {
         match &mut self.shard.embedding {
             Embedding::Inline(embedder) => {
                 let texts: Vec<&str> = request.texts.iter().map(AsRef::as_ref).collect();
+                let begun = now();
                 let embeddings =
                     embedder.embed(&texts).map_err(|error| ShardError::Embedder(error.to_string()))?;
+                metrics::embedded(texts.len(), begun.elapsed());
                 self.local.push_back(Action::Embedded { id: request.id, embeddings });
             }
             // It may block, but never on this shard: the queue of answers holds all that can be out at once.
@@ -263,6 +296,7 @@ impl Running {
             }
             // A sink whose broker is away is waited for, however long that takes.
             self.shard.pulse.beat();
+            self.report(false);
             match self.shard.acknowledgements.recv_timeout(PULSE / 10) {
                 Ok(action) => self.local.push_back(action),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -303,18 +337,18 @@ impl Running {
         metrics::shard(self.shard.index, &self.counted);
         let views: Vec<LaneView> = self.shard.pipeline.lanes().collect();
         for view in &views {
-            let share = view.seen as f64 / self.shard.warmup.max(1) as f64;
-            metrics::lane(
-                &view.lane.topic,
-                view.lane.partition,
-                share.min(1.0),
-                view.threshold,
-                view.waiting,
-            );
+            let warmed = warmed(view, self.shard.warmup);
+            metrics::lane(&view.lane.topic, view.lane.partition, warmed, view.threshold, view.waiting);
             metrics::budget(&view.lane.topic, view.lane.partition, view.budgeted, view.realised);
             for Gate { field, correlation, lift, weight } in &view.gates {
                 metrics::gate(&view.lane.topic, view.lane.partition, field, [*correlation, *lift], *weight);
             }
+        }
+        // The worker is the same for all shards.
+        if let (Embedding::Worker { worker, .. }, 0) = (&self.shard.embedding, self.shard.index) {
+            let stats = worker.stats();
+            let texts = [stats.texts, stats.cached + stats.joined, stats.failed];
+            metrics::transformer(texts, [stats.tokens, stats.tokens_padded]);
         }
         self.shard.progress.set_lanes(self.shard.index, views);
     }
@@ -331,9 +365,10 @@ fn tell(lane: &Lane, schema: &Schema, joined: Option<&Schema>) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the daemon asks the clock; the pipeline is never told")]
-fn now() -> Instant {
-    Instant::now()
+/// Share of its warm-up that a lane has seen, 0 to 1; the first events, from which its fields are inferred, count.
+pub(super) fn warmed(view: &LaneView, warmup: u64) -> f64 {
+    let seen = view.seen.max(view.gathered as u64);
+    if view.warm { 1.0 } else { (seen as f64 / warmup.max(1) as f64).min(1.0) }
 }
 
 #[cfg(test)]

@@ -45,7 +45,10 @@ impl Folder {
             if path.is_file() {
                 return Ok(path);
             }
-            Err(EmbedError::Unusable(format!("model file missing: {}; set [model] path", path.display())))
+            Err(EmbedError::Unusable(format!(
+                "model file missing: {}; set [model] path, or run: outlierd model pull all-MiniLM-L6-v2",
+                path.display()
+            )))
         };
         let optional = |name: &str| Some(folder.join(name)).filter(|path| path.is_file());
         Ok(Self {

@@ -11,6 +11,7 @@
 
 mod library;
 mod pooler;
+pub mod ports;
 
 use std::borrow::Cow;
 use std::path::PathBuf;

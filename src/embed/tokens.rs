@@ -61,6 +61,11 @@ impl Tokeniser {
         self.padding
     }
 
+    /// How many tokens it knows.
+    pub fn vocabulary(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
+    }
+
     /// The text's tokens; none for an empty text where the tokenizer adds no marks.
     ///
     /// # Errors

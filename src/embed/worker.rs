@@ -26,6 +26,7 @@ use super::tokens::{Tokeniser, Tokens};
 use super::{EmbedError, fingerprint};
 use crate::batch::{self, Batch, Batcher};
 use crate::flow::Embedding;
+use crate::metrics;
 use crate::pipeline::EmbedRequest;
 
 /// How often a model that fails on everything is tried on a text known to work before it counts as broken.
@@ -36,6 +37,8 @@ const PROBE_PAUSE: Duration = Duration::from_millis(100);
 const PULSE: Duration = Duration::from_millis(5);
 /// How often a model without work looks whether it was told to end.
 const IDLE: Duration = Duration::from_millis(100);
+/// How often the log may tell of texts that cannot be tokenised.
+const SAY: Duration = Duration::from_secs(10);
 /// Any text that tokenises.
 const PROBE: &str = "outlierd";
 
@@ -188,11 +191,12 @@ impl Worker {
     pub fn submit(&self, request: EmbedRequest, reply: &Sender<Answer>) {
         let texts: Vec<(u64, Arc<str>)> =
             request.texts.into_iter().map(|text| (fingerprint(&text), text)).collect();
+        let asked = now();
         let mut state = self.ledger.wait_for_room(texts.len());
         if state.failure.is_some() {
             return;
         }
-        let (jobs, done) = state.open(request.id, texts, reply);
+        let (jobs, done) = state.open(request.id, texts, reply, asked);
         drop(state);
         done.into_iter().for_each(Done::send);
         for job in jobs {
@@ -249,18 +253,24 @@ impl Worker {
 struct Ready {
     fingerprint: u64,
     tokens: Tokens,
+    asked: Instant,
 }
 
 fn tokenise(tokeniser: &impl Tokenise, ledger: &Ledger, jobs: &Receiver<Job>, ready: &Sender<Ready>) {
-    for Job { fingerprint, text } in jobs {
+    let (mut failed, mut said): (u64, Option<Instant>) = (0, None);
+    for Job { fingerprint, text, asked } in jobs {
         match guarded(|| tokeniser.tokenise(&text)) {
             Ok(tokens) => {
-                if ready.send(Ready { fingerprint, tokens }).is_err() {
+                if ready.send(Ready { fingerprint, tokens, asked }).is_err() {
                     return;
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, bytes = text.len(), "a text cannot be tokenised");
+                failed += 1;
+                if said.is_none_or(|said| said.elapsed() >= SAY) {
+                    said = Some(now());
+                    tracing::warn!(%error, bytes = text.len(), failed, "texts cannot be tokenised");
+                }
                 ledger.settle([(fingerprint, None)]);
             }
         }
@@ -341,9 +351,12 @@ impl<M: Run> ModelThread<M> {
     /// Runs a batch; if that fails, each of its texts alone. A text that fails alone has no embedding, if the model
     /// works otherwise.
     fn run(&mut self, batch: Batch<Ready>) -> Result<(), EmbedError> {
+        let padded = batch.padded * batch.items.len();
+        let waited = batch.items.iter().map(|text| text.asked.elapsed()).max().unwrap_or_default();
+        metrics::batched(padded, waited);
         let (fingerprints, tokens): (Vec<u64>, Vec<Tokens>) =
             batch.items.into_iter().map(|text| (text.fingerprint, text.tokens)).unzip();
-        self.count(batch.padded, &tokens);
+        self.count(padded, &tokens);
         let error = match self.vectors(&tokens) {
             Ok(vectors) => {
                 self.ledger.settle(fingerprints.into_iter().zip(vectors));
@@ -387,7 +400,9 @@ impl<M: Run> ModelThread<M> {
     fn vectors(&mut self, tokens: &[Tokens]) -> Result<Vec<Option<Arc<[f32]>>>, EmbedError> {
         let start = now();
         let vectors = guarded(|| self.model.run(tokens));
-        self.ledger.lock().stats.busy += now() - start;
+        let took = start.elapsed();
+        metrics::embedded(tokens.len(), took);
+        self.ledger.lock().stats.busy += took;
         let vectors = vectors?;
         if vectors.len() != tokens.len() {
             return Err(EmbedError::Batch(format!("{} vectors for {} texts", vectors.len(), tokens.len())));
@@ -399,7 +414,7 @@ impl<M: Run> ModelThread<M> {
         let mut state = self.ledger.lock();
         state.stats.batches += 1;
         state.stats.tokens += tokens.iter().map(|tokens| tokens.len() as u64).sum::<u64>();
-        state.stats.tokens_padded += (padded * tokens.len()) as u64;
+        state.stats.tokens_padded += padded as u64;
     }
 }
 

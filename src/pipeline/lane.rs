@@ -203,7 +203,12 @@ impl LaneState {
     }
 
     /// Takes records in, in order.
-    pub(super) fn read(&mut self, records: Vec<Traced<Record>>, output: &mut Output) {
+    pub(super) fn read(
+        &mut self,
+        records: Vec<Traced<Record>>,
+        output: &mut Output,
+        decoded: &mut dyn FnMut(),
+    ) {
         for record in records {
             output.counts.read += 1;
             output.counts.bytes += record.value.payload.as_ref().map_or(0, Vec::len) as u64;
@@ -211,6 +216,7 @@ impl LaneState {
                 self.take_in(record.map(Arc::new), output);
             }
         }
+        decoded();
         self.advance(output);
     }
 

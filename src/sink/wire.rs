@@ -72,7 +72,7 @@ pub(crate) fn field_name(pointer: &str) -> String {
 }
 
 /// JSON has no NaN and no infinity.
-fn finite(number: f64) -> f64 {
+pub(crate) fn finite(number: f64) -> f64 {
     if number.is_nan() { 0.0 } else { number.clamp(f64::MIN, f64::MAX) }
 }
 

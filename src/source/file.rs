@@ -167,6 +167,10 @@ fn read_all(
             }
         }
         reading = still;
+        // The next one first: of files that share a busy shard, the first would be the only one read.
+        if !reading.is_empty() {
+            reading.rotate_left(1);
+        }
         while let Ok(commit) = commits.try_recv() {
             status.committed(&commit.lane, commit.offset);
         }

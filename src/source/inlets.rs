@@ -6,13 +6,22 @@
 //! while a shard is full, but a lane that goes before its shard has heard of it leaves nothing behind. It must never reorder what goes to one shard.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{SendTimeoutError, Sender, TrySendError};
 
-use super::SourceError;
+use super::{SourceError, now};
 use crate::flow::Lane;
 use crate::pipeline::Action;
+
+/// An action on its way to a shard.
+#[derive(Debug)]
+pub struct Arrival {
+    /// What it is.
+    pub action: Action,
+    /// When the source let go of it: what it waits from then on is a delay of ours. No verdict sees it.
+    pub sent: Instant,
+}
 
 /// Where actions go.
 pub struct Inlets {
@@ -29,14 +38,14 @@ pub(crate) enum Unseen {
 }
 
 struct Shard {
-    queue: Sender<Action>,
-    outbox: VecDeque<Action>,
+    queue: Sender<Arrival>,
+    outbox: VecDeque<Arrival>,
     lanes: usize,
 }
 
 impl Inlets {
     /// One queue a shard; the queues' bounds are what bounds the records in flight.
-    pub fn new(queues: Vec<Sender<Action>>) -> Self {
+    pub fn new(queues: Vec<Sender<Arrival>>) -> Self {
         let shards =
             queues.into_iter().map(|queue| Shard { queue, outbox: VecDeque::new(), lanes: 0 }).collect();
         Self { shards }
@@ -61,7 +70,7 @@ impl Inlets {
     /// Puts an action into a shard's outbox, behind all that is there.
     pub(crate) fn push(&mut self, shard: usize, action: Action) {
         if let Some(shard) = self.shards.get_mut(shard) {
-            shard.outbox.push_back(action);
+            shard.outbox.push_back(Arrival { action, sent: now() });
         }
     }
 
@@ -81,11 +90,11 @@ impl Inlets {
     /// When a shard has hung up.
     pub(crate) fn pump(&mut self) -> Result<(), SourceError> {
         for (index, shard) in self.shards.iter_mut().enumerate() {
-            while let Some(action) = shard.outbox.pop_front() {
-                match shard.queue.try_send(action) {
+            while let Some(arrival) = shard.outbox.pop_front() {
+                match shard.queue.try_send(arrival) {
                     Ok(()) => {}
-                    Err(TrySendError::Full(action)) => {
-                        shard.outbox.push_front(action);
+                    Err(TrySendError::Full(arrival)) => {
+                        shard.outbox.push_front(arrival);
                         break;
                     }
                     Err(TrySendError::Disconnected(_)) => return Err(SourceError::ShardGone(index)),
@@ -103,11 +112,11 @@ impl Inlets {
         self.pump()?;
         let full = self.shards.iter_mut().enumerate().find(|(_, shard)| !shard.outbox.is_empty());
         if let Some((index, shard)) = full
-            && let Some(action) = shard.outbox.pop_front()
+            && let Some(arrival) = shard.outbox.pop_front()
         {
-            match shard.queue.send_timeout(action, wait) {
+            match shard.queue.send_timeout(arrival, wait) {
                 Ok(()) => {}
-                Err(SendTimeoutError::Timeout(action)) => shard.outbox.push_front(action),
+                Err(SendTimeoutError::Timeout(arrival)) => shard.outbox.push_front(arrival),
                 Err(SendTimeoutError::Disconnected(_)) => return Err(SourceError::ShardGone(index)),
             }
         }
@@ -119,7 +128,7 @@ impl Inlets {
     pub(crate) fn forget(&mut self, of: &Lane) -> bool {
         let mut known = true;
         for shard in &mut self.shards {
-            shard.outbox.retain(|action| match action {
+            shard.outbox.retain(|arrival| match &arrival.action {
                 Action::Read { lane, .. } => lane != of,
                 Action::Assigned { lane, .. } if lane == of => {
                     known = false;
@@ -134,19 +143,20 @@ impl Inlets {
     /// Tells every shard to stop.
     pub(crate) fn stop(&mut self, unseen: Unseen) {
         for shard in &mut self.shards {
-            shard.outbox.retain(|action| unseen == Unseen::Keep || !matches!(action, Action::Read { .. }));
-            shard.outbox.push_back(Action::Stop);
+            let keep = |action: &Action| unseen == Unseen::Keep || !matches!(action, Action::Read { .. });
+            shard.outbox.retain(|arrival| keep(&arrival.action));
+            shard.outbox.push_back(Arrival { action: Action::Stop, sent: now() });
         }
     }
 
     /// As [`Self::pump`], where a shard that has hung up is no error: it has nothing more to do.
     pub(crate) fn pump_stopping(&mut self) {
         for shard in &mut self.shards {
-            while let Some(action) = shard.outbox.pop_front() {
-                match shard.queue.try_send(action) {
+            while let Some(arrival) = shard.outbox.pop_front() {
+                match shard.queue.try_send(arrival) {
                     Ok(()) => {}
-                    Err(TrySendError::Full(action)) => {
-                        shard.outbox.push_front(action);
+                    Err(TrySendError::Full(arrival)) => {
+                        shard.outbox.push_front(arrival);
                         break;
                     }
                     Err(TrySendError::Disconnected(_)) => shard.outbox.clear(),
@@ -158,12 +168,17 @@ impl Inlets {
 
 #[cfg(test)]
 mod tests {
-    use crossbeam_channel::bounded;
+    use crossbeam_channel::{Receiver, bounded};
 
     use super::*;
 
     fn read(topic: &str) -> Action {
         Action::Read { lane: lane(topic), generation: 1, records: Vec::new() }
+    }
+
+    /// What comes next out of a shard's queue.
+    fn taken(shard: &Receiver<Arrival>) -> Option<Action> {
+        shard.try_recv().ok().map(|arrival| arrival.action)
     }
 
     fn lane(topic: &str) -> Lane {
@@ -191,7 +206,7 @@ mod tests {
         inlets.pump().unwrap();
         assert!(!inlets.is_clear());
         let mut seen = Vec::new();
-        while let Ok(action) = shard.try_recv() {
+        while let Some(action) = taken(&shard) {
             if let Action::Read { lane, .. } = action {
                 seen.push(lane.topic.to_string());
             }
@@ -210,20 +225,20 @@ mod tests {
         inlets.push(0, Action::Revoked { lane: lane("a"), generation: 1 });
         assert!(inlets.forget(&lane("a")));
         inlets.pump().unwrap();
-        assert!(matches!(shard.try_recv(), Ok(Action::Read { lane, .. }) if &*lane.topic == "b"));
-        assert!(matches!(shard.try_recv(), Ok(Action::Revoked { .. })));
+        assert!(matches!(taken(&shard), Some(Action::Read { lane, .. }) if &*lane.topic == "b"));
+        assert!(matches!(taken(&shard), Some(Action::Revoked { .. })));
 
         inlets.push(0, read("b"));
         inlets.stop(Unseen::Forget);
         inlets.pump_stopping();
-        assert!(matches!(shard.try_recv(), Ok(Action::Stop)));
-        assert!(shard.try_recv().is_err());
+        assert!(matches!(taken(&shard), Some(Action::Stop)));
+        assert!(taken(&shard).is_none());
 
         inlets.push(0, read("b"));
         inlets.stop(Unseen::Keep);
         inlets.pump_stopping();
-        assert!(matches!(shard.try_recv(), Ok(Action::Read { .. })));
-        assert!(matches!(shard.try_recv(), Ok(Action::Stop)));
+        assert!(matches!(taken(&shard), Some(Action::Read { .. })));
+        assert!(matches!(taken(&shard), Some(Action::Stop)));
     }
 
     #[test]
@@ -235,8 +250,8 @@ mod tests {
         inlets.push(0, read("a"));
         assert!(!inlets.forget(&lane("a")));
         inlets.pump().unwrap();
-        assert!(matches!(shard.try_recv(), Ok(Action::Revoked { .. })));
-        assert!(shard.try_recv().is_err());
+        assert!(matches!(taken(&shard), Some(Action::Revoked { .. })));
+        assert!(taken(&shard).is_none());
     }
 
     #[test]

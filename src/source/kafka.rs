@@ -21,6 +21,7 @@ use crossbeam_channel::Receiver;
 use super::{Inlets, SourceError, Status, Unseen};
 use crate::pipeline::Commit;
 
+pub mod cluster;
 mod commit;
 mod connect;
 mod context;

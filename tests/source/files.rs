@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 use flate2::Compression;
@@ -157,6 +158,24 @@ fn a_line_over_the_limit_is_cut_just_above_it() {
 }
 
 #[test]
+fn files_that_share_a_busy_shard_are_read_in_turns() {
+    let folder = Folder::new();
+    let long = text(&numbered(0, 200_000));
+    let paths: Vec<PathBuf> = ["a", "b", "c"].map(|name| folder.file(name, long.as_bytes())).to_vec();
+    let rig = start(1, file::Settings { paths, ..file::Settings::default() });
+    let mut seen = Seen::default();
+    // Each is longer than so many pieces of any.
+    for _ in 0..30 {
+        // Slower than the source: its queue is full when it looks.
+        std::thread::sleep(Duration::from_millis(10));
+        seen.take(rig.next());
+    }
+    assert!(seen.ended.is_empty());
+    assert_eq!(seen.records.len(), 3, "none waits for another's end");
+    rig.finish().unwrap();
+}
+
+#[test]
 fn many_files_are_spread_over_the_shards() {
     let folder = Folder::new();
     let paths: Vec<PathBuf> = (0..200).map(|n| folder.file(&format!("f{n:03}"), b"a\nb\n")).collect();
@@ -165,8 +184,8 @@ fn many_files_are_spread_over_the_shards() {
     let mut stopped = 0;
     while stopped < 4 {
         for (shard, seen) in rig.shards.iter().zip(&mut seen) {
-            while let Ok(action) = shard.try_recv() {
-                match action {
+            while let Ok(arrival) = shard.try_recv() {
+                match arrival.action {
                     Action::Stop => stopped += 1,
                     action => seen.take(action),
                 }

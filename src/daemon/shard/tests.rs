@@ -34,6 +34,10 @@ impl Run for Held {
     }
 }
 
+fn arrival(action: Action) -> Arrival {
+    Arrival { action, sent: now() }
+}
+
 /// Whether it beats within so many of the shard's pulses.
 fn beats(watch: &mut Watch, pulses: u32) -> bool {
     watch.moved();
@@ -68,6 +72,7 @@ fn an_idle_shard_beats_and_one_whose_model_hangs_does_not() {
         commits,
         abandon: Arc::clone(&abandon),
         progress: Arc::default(),
+        panel: Arc::default(),
         pulse,
     };
     let thread = thread::Builder::new().spawn(move || shard.run()).expect("it starts");
@@ -75,7 +80,7 @@ fn an_idle_shard_beats_and_one_whose_model_hangs_does_not() {
 
     let lane = Lane { topic: "logs".into(), partition: 0 };
     inlet
-        .send(Action::Assigned { lane: lane.clone(), generation: 1, live_from: 0, reading: None })
+        .send(arrival(Action::Assigned { lane: lane.clone(), generation: 1, live_from: 0, reading: None }))
         .expect("it listens");
     let records = (0..40).map(|offset| {
         let record =
@@ -84,7 +89,7 @@ fn an_idle_shard_beats_and_one_whose_model_hangs_does_not() {
         Traced { origin, value: record }
     });
     inlet
-        .send(Action::Read { lane: lane.clone(), generation: 1, records: records.collect() })
+        .send(arrival(Action::Read { lane: lane.clone(), generation: 1, records: records.collect() }))
         .expect("it listens");
     running.recv_timeout(Duration::from_secs(20)).expect("the model is asked");
     // What it did before is counted once more; then it waits for an answer that does not come.

@@ -38,6 +38,12 @@ pub fn look(settings: &Settings) -> Result<(), Missing> {
     environment(settings.library.as_deref()).map(|_| ()).map_err(|error| Missing::Library(error.to_string()))
 }
 
+/// Where the library that was loaded lies.
+pub(super) fn loaded() -> Option<PathBuf> {
+    let runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    runtime.as_ref().map(|(path, _)| path.clone())
+}
+
 /// Loads the library on the first call.
 pub(super) fn environment(library: Option<&Path>) -> Result<Environment, EmbedError> {
     let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);

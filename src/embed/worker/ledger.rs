@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crossbeam_channel::Sender;
 
@@ -17,6 +18,8 @@ use crate::flow::Embedding;
 pub(super) struct Job {
     pub(super) fingerprint: u64,
     pub(super) text: Arc<str>,
+    /// When it was asked for.
+    pub(super) asked: Instant,
 }
 
 /// A complete answer and where it goes. It is sent when no lock is held.
@@ -135,6 +138,7 @@ impl State {
         id: u64,
         texts: Vec<(u64, Arc<str>)>,
         reply: &Sender<Answer>,
+        asked: Instant,
     ) -> (Vec<Job>, Option<Done>) {
         let request = self.requests;
         self.requests += 1;
@@ -153,7 +157,7 @@ impl State {
                 places.push((request, at));
             } else {
                 self.waiting.insert(fingerprint, vec![(request, at)]);
-                jobs.push(Job { fingerprint, text });
+                jobs.push(Job { fingerprint, text, asked });
             }
         }
         self.on_their_way += left;

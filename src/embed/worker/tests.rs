@@ -245,7 +245,7 @@ fn room_is_given_in_the_order_of_arrival_and_a_failure_frees_all() {
         let ledger = Ledger::new(Settings { texts_max: 4, ..settings() });
         let (reply, _answers) = bounded(1);
         let texts = (0..3).map(|text| (text, Arc::from("")));
-        ledger.wait_for_room(3).open(0, texts.collect(), &reply);
+        ledger.wait_for_room(3).open(0, texts.collect(), &reply, now());
         let order = Mutex::new(Vec::new());
         let ask = |texts| {
             let state = ledger.wait_for_room(texts);
