@@ -145,7 +145,7 @@ impl Shard {
             effects: Vec::new(),
             offset: 0,
         };
-        let assigned = Action::Assigned { lane: origin(0).lane, generation: 1, live_from: 0, schema: None };
+        let assigned = Action::Assigned { lane: origin(0).lane, generation: 1, live_from: 0, reading: None };
         shard.pipeline.apply(assigned, &mut shard.effects);
         shard
     }

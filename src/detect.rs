@@ -35,6 +35,7 @@ mod admission;
 mod channel;
 mod fuse;
 mod gain;
+mod growth;
 mod lift;
 mod lru;
 mod selection;
@@ -143,6 +144,10 @@ pub struct Gauges {
 pub struct Detector {
     settings: Settings,
     seen: u64,
+    /// The fields of points, and those of them that count; the others count once so many events are judged.
+    schema: Arc<Schema>,
+    heard: Arc<Schema>,
+    silent_until: u64,
     channels: Vec<Watch>,
     /// Places of fields whose channel may be given less weight than the rest.
     gated: Vec<usize>,
@@ -158,7 +163,6 @@ pub struct Detector {
 
 impl Detector {
     /// A detector that has seen nothing, for events of that schema.
-    #[expect(clippy::needless_pass_by_value, reason = "a lane hands its schema over")]
     pub fn new(settings: Settings, schema: Arc<Schema>) -> Self {
         let channels: Vec<Watch> = channels(&settings, &schema).into_iter().map(Watch::new).collect();
         let units = channels.iter().flat_map(|watch| vec![watch.channel.unit(); watch.fields.len()]);
@@ -176,12 +180,18 @@ impl Detector {
             over: false,
             channels,
             settings,
+            heard: Arc::clone(&schema),
+            schema,
+            silent_until: u64::MAX,
         }
     }
 
     /// Scores a point against the points before it, then learns from it if the guard admits it. Takes any point,
     /// also one that does not fit the schema: what is missing is not strange.
     pub fn judge(&mut self, point: &Traced<Point>) -> Verdict {
+        if self.seen >= self.silent_until {
+            self.hear();
+        }
         self.weigh();
         self.score(point);
         let surprise = self.fusion.judge(&self.scores);
@@ -272,15 +282,20 @@ impl Detector {
             watch.fields.iter().map(move |field| (channel, field))
         });
         let mut entries = Vec::with_capacity(self.scores.len());
-        entries.extend(fields.zip(self.fusion.entries()).map(|((channel, field), (score, surprise))| {
-            ChannelSurprise { channel, field: field.clone(), score: score.unwrap_or(0.0), surprise }
+        let heard = fields.zip(self.fusion.entries()).zip(self.fusion.heard()).filter(|(_, heard)| *heard);
+        entries.extend(heard.map(|(((channel, field), (score, surprise)), _)| ChannelSurprise {
+            channel,
+            field: field.clone(),
+            score: score.unwrap_or(0.0),
+            surprise,
         }));
         entries
     }
 
     fn explain(&self, point: &Traced<Point>) -> Evidence {
-        let mut strongest: Vec<_> =
-            self.places().zip(self.fusion.entries()).map(|(place, (_, nats))| (nats, place)).collect();
+        let heard = self.places().zip(self.fusion.entries()).zip(self.fusion.heard());
+        let heard = heard.filter(|(_, heard)| *heard).map(|((place, (_, nats)), _)| (nats, place));
+        let mut strongest: Vec<_> = heard.collect();
         // Stable: of equals the first channel speaks first.
         strongest.sort_by(|(a, _), (b, _)| b.total_cmp(a));
         let mut evidence = Evidence::default();
@@ -304,8 +319,9 @@ impl Detector {
     fn leading(&self) -> Leading {
         let places = self.places().map(|(watch, at)| (watch.channel.name(), at));
         let louder = |(most, place), (nats, other)| if nats > most { (nats, other) } else { (most, place) };
-        let entries = self.fusion.entries().map(|(_, nats)| nats).zip(places);
-        match entries.reduce(louder) {
+        let entries = self.fusion.entries().map(|(_, nats)| nats).zip(places).zip(self.fusion.heard());
+        let heard = entries.filter(|(_, heard)| *heard).map(|(entry, _)| entry);
+        match heard.reduce(louder) {
             Some((_, ("numeric" | "series", at))) => Leading::Number(at),
             Some((_, ("categorical", at))) => Leading::Category(at),
             Some((_, ("joint" | "nearest", _))) => Leading::Joint,
@@ -323,7 +339,10 @@ impl Detector {
             (false, _) => Admission::Promoted,
             (true, true) => Admission::Admitted,
             // Only now it matters which field was loudest.
-            (true, false) => self.guard.decide(event, surprise, all, &point.value.sample, self.leading()),
+            (true, false) => {
+                let sample = point.value.sample.within(&self.heard);
+                self.guard.decide(event, surprise, all, &sample, self.leading())
+            }
         };
         if admission.teaches_calibrators() {
             self.fusion.learn();
@@ -356,11 +375,13 @@ const REASON_MIN: f64 = 3.0;
 struct Watch {
     channel: Box<dyn Channel>,
     fields: Vec<Arc<str>>,
+    /// Another one takes its place once all fields are heard.
+    leaving: bool,
 }
 
 impl Watch {
     fn new(channel: Box<dyn Channel>) -> Self {
-        Self { fields: channel.fields(), channel }
+        Self { fields: channel.fields(), channel, leaving: false }
     }
 
     /// Whether what it counts for may change.

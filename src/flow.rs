@@ -100,6 +100,72 @@ pub struct Schema {
     pub time: Option<Arc<str>>,
 }
 
+impl Schema {
+    /// How many fields a model reads; the event's own time is none of them.
+    pub fn len(&self) -> usize {
+        self.lists().iter().map(|list| list.len()).sum()
+    }
+
+    /// Whether a model reads nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Texts, numbers, categories, keys.
+    pub fn lists(&self) -> [&Vec<Arc<str>>; 4] {
+        [&self.texts, &self.numbers, &self.categories, &self.keys]
+    }
+
+    /// This schema with the fields of another behind its own, kind by kind: what was read keeps its place. The time
+    /// stays what it was.
+    #[must_use]
+    pub fn and(&self, joined: &Self) -> Self {
+        let list = |own: &[Arc<str>], more: &[Arc<str>]| own.iter().chain(more).cloned().collect();
+        Self {
+            texts: list(&self.texts, &joined.texts),
+            numbers: list(&self.numbers, &joined.numbers),
+            categories: list(&self.categories, &joined.categories),
+            keys: list(&self.keys, &joined.keys),
+            time: self.time.clone(),
+        }
+    }
+
+    /// What has joined an earlier schema to make this one: `earlier.and(&this.since(earlier))` is this.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let list = |now: &[Arc<str>], before: &[Arc<str>]| now.iter().skip(before.len()).cloned().collect();
+        Self {
+            texts: list(&self.texts, &earlier.texts),
+            numbers: list(&self.numbers, &earlier.numbers),
+            categories: list(&self.categories, &earlier.categories),
+            keys: list(&self.keys, &earlier.keys),
+            time: None,
+        }
+    }
+}
+
+/// From which offset on a lane's events are read by a schema.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Epoch {
+    /// The first offset.
+    pub from: i64,
+    /// What is read.
+    pub schema: Arc<Schema>,
+}
+
+/// How a lane's inferred fields came to be read: all that has to be known to read its records again as they were read, and
+/// to find in those that follow what would have been found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reading {
+    /// In the order of their offsets, each schema beginning as the one before it; the first one also reads what lies
+    /// before it.
+    pub epochs: Vec<Epoch>,
+    /// Hashes of the pointers that were looked at and are not worth reading, in the order in which they were.
+    pub passed: Vec<u32>,
+    /// Up to this offset it is settled which fields have joined.
+    pub reviewed: i64,
+}
+
 /// An event as a model reads it: one entry for each field of the [`Schema`], `None` where it is missing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
@@ -115,6 +181,21 @@ pub struct Sample {
     pub mistyped: u32,
     /// The event's own time, where the schema names one and it could be read.
     pub time: Option<Time>,
+}
+
+impl Sample {
+    /// The part of it that a schema reads which it was made by, or which that one has grown out of.
+    #[must_use]
+    pub fn within(&self, schema: &Schema) -> Self {
+        let first = |values: &[Option<Arc<str>>], count: usize| values.iter().take(count).cloned().collect();
+        Self {
+            texts: first(&self.texts, schema.texts.len()),
+            numbers: self.numbers.iter().take(schema.numbers.len()).copied().collect(),
+            categories: first(&self.categories, schema.categories.len()),
+            keys: first(&self.keys, schema.keys.len()),
+            ..*self
+        }
+    }
 }
 
 /// A text's place in the space of the built-in embedder and, where there is a transformer, in that one's too. What a single
@@ -254,7 +335,7 @@ pub struct Alert {
     pub verdict: Verdict,
     /// The event that opened the incident, as it came.
     pub record: Arc<Record>,
-    /// The schema the event was read by.
+    /// The fields that the verdict is about.
     pub schema: Arc<Schema>,
 }
 

@@ -66,6 +66,7 @@ pub fn shard(shard: usize, counts: &Counts) {
     set("outlierd_events_replayed_total", counts.replayed);
     set("outlierd_events_withheld_total", counts.withheld);
     set("outlierd_fields_mistyped_total", counts.mistyped);
+    set("outlierd_fields_joined_total", counts.joined);
     set("outlierd_anomalies_total", counts.anomalies);
     set("outlierd_incidents_total", counts.incidents);
     set("outlierd_alerts_total", counts.alerts);

@@ -8,7 +8,7 @@ mod lane;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::flow::{Alert, Embedding, Fault, Lane, Record, Rejection, Schema, Traced, Verdict};
+use crate::flow::{Alert, Embedding, Fault, Lane, Reading, Record, Rejection, Schema, Traced, Verdict};
 use crate::{alert, decode, detect, render};
 use lane::{LaneState, Output};
 
@@ -57,8 +57,9 @@ pub struct Commit {
     pub offset: i64,
     /// The offset from which reading again rebuilds the lane's state.
     pub replay_from: i64,
-    /// What the lane's fields were inferred to be: other first events could say otherwise.
-    pub schema: Option<Arc<Schema>>,
+    /// What the lane's fields were inferred to be, as far as records from `replay_from` on are read by it: other first
+    /// events could say otherwise.
+    pub reading: Option<Arc<Reading>>,
 }
 
 /// Texts to embed, and who asked.
@@ -82,7 +83,7 @@ pub enum Action {
         /// First offset that may raise an alert and be committed.
         live_from: i64,
         /// What its fields were inferred to be before, if they were.
-        schema: Option<Arc<Schema>>,
+        reading: Option<Arc<Reading>>,
     },
     /// A partition is no longer ours: forget it and all in flight.
     Revoked {
@@ -143,12 +144,14 @@ pub enum Effect {
     },
     /// Remember how far we are.
     Commit(Commit),
-    /// A lane has settled on how its events are read.
+    /// A lane has settled on how its events are read from now on.
     Settled {
         /// The lane.
         lane: Lane,
         /// Its schema.
         schema: Arc<Schema>,
+        /// The fields of it that appeared late and have just joined; none when it is the lane's first.
+        joined: Option<Schema>,
     },
     /// An event was judged; only with [`Settings::trace`], in the order of the lane, before the alerts it raises.
     Judged {
@@ -180,6 +183,8 @@ pub struct Counts {
     pub withheld: u64,
     /// Fields whose type did not fit.
     pub mistyped: u64,
+    /// Fields that appeared late and are read since.
+    pub joined: u64,
     /// Events over the threshold.
     pub anomalies: u64,
     /// Incidents opened.
@@ -278,9 +283,10 @@ impl Pipeline {
     /// who has a clock can tell the two apart.
     pub fn apply_marked(&mut self, action: Action, effects: &mut Vec<Effect>, decoded: &mut dyn FnMut()) {
         match action {
-            Action::Assigned { lane, generation, live_from, schema } => {
+            Action::Assigned { lane, generation, live_from, reading } => {
                 self.forget(&lane);
-                self.lanes.insert(lane, LaneState::new(&self.settings, generation, live_from, schema));
+                let reading = reading.as_deref();
+                self.lanes.insert(lane, LaneState::new(&self.settings, generation, live_from, reading));
             }
             Action::Revoked { lane, generation } => {
                 if self.lanes.get(&lane).is_some_and(|state| state.generation() == generation) {

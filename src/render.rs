@@ -6,6 +6,7 @@
 
 mod categories;
 mod infer;
+pub mod late;
 mod numbers;
 mod time;
 mod words;
@@ -101,6 +102,11 @@ impl Renderer {
         &self.schema
     }
 
+    /// Whether it reads that field.
+    pub fn reads(&self, pointer: &str) -> bool {
+        self.slots.contains_key(pointer)
+    }
+
     /// The sample of an event.
     pub fn render(&self, event: &Event) -> Sample {
         let mut sample = Sample {
@@ -143,8 +149,7 @@ impl Renderer {
 /// The schema that the settings name, or that the first events of a lane show. Of several times the first counts.
 pub fn schema(settings: &Settings, first: &[Event]) -> Schema {
     if settings.fields.is_empty() {
-        let findings = findings(settings, first);
-        return listed(findings.iter().map(|finding| (finding.pointer.as_str(), finding.kind)));
+        return of(&findings(settings, first));
     }
     let named = settings.fields.iter().map(|field| (field.pointer.as_str(), field.kind));
     listed(named.filter(|(pointer, _)| !is_ignored(settings, pointer)))
@@ -166,6 +171,11 @@ fn is_ignored(settings: &Settings, pointer: &str) -> bool {
 /// What the first events of a lane show of each field, whatever the settings name.
 pub fn findings(settings: &Settings, first: &[Event]) -> Vec<Finding> {
     infer::findings(&first[..first.len().min(settings.infer_events.max(1))])
+}
+
+/// The schema of what was found.
+pub fn of<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Schema {
+    listed(findings.into_iter().map(|finding| (finding.pointer.as_str(), finding.kind)))
 }
 
 fn listed<'a>(kinds: impl IntoIterator<Item = (&'a str, Kind)>) -> Schema {

@@ -15,6 +15,7 @@ mod detect;
 mod doctor;
 mod explain;
 mod infer;
+mod late;
 mod log;
 mod metrics;
 mod model_command;

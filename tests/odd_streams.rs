@@ -59,7 +59,7 @@ fn drive(settings: &Settings, payloads: &[String], batch: usize) -> Outcome {
     let lane = Lane { topic: "t".into(), partition: 0 };
     let mut outcome = Outcome { verdicts: Vec::new(), alerts: Vec::new(), rejected: Vec::new() };
     let mut actions = std::collections::VecDeque::new();
-    actions.push_back(Action::Assigned { lane: lane.clone(), generation: 1, live_from: 0, schema: None });
+    actions.push_back(Action::Assigned { lane: lane.clone(), generation: 1, live_from: 0, reading: None });
     for (number, payloads) in payloads.chunks(batch).enumerate() {
         let offsets = i64::try_from(number * batch).unwrap()..;
         let records = offsets.zip(payloads).map(|(offset, payload)| traced(offset, payload)).collect();

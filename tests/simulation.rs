@@ -13,6 +13,9 @@ use outlierd::{alert, decode, detect, render};
 
 const SCHEDULES: u64 = 2_000;
 const EVENTS: i64 = 260;
+/// The same for a log in which fields appear late; they are heard from about event 730 on.
+const SCHEDULES_LATE: u64 = 120;
+const EVENTS_LATE: i64 = 1_000;
 
 /// A small generator (a linear congruential one), so that a seed is the whole story of a run.
 struct Dice(u64);
@@ -67,6 +70,13 @@ fn settings(dice: &mut Dice) -> Settings {
     }
 }
 
+/// The same, and fields join every hundred offsets.
+fn settings_late(dice: &mut Dice) -> Settings {
+    let mut settings = settings(dice);
+    settings.render.infer_events = 10;
+    settings
+}
+
 /// Offsets and payloads of one partition.
 type Log = Vec<(i64, Option<Vec<u8>>)>;
 
@@ -100,6 +110,43 @@ fn log(lane: u64) -> Log {
         .collect()
 }
 
+/// Fields join three times, the last of them unheard to the end; and the first of them vanishes and comes back; what is strange later is strange in them.
+fn log_late(lane: u64) -> Log {
+    let mut dice = Dice(177 + lane);
+    let mut offset = 5;
+    (0..EVENTS_LATE)
+        .map(|number| {
+            offset += 1 + i64::from(dice.below(10) == 0);
+            let host = ["web-1", "web-2", "db-1"][dice.below(3)];
+            let took = 20 + dice.below(50);
+            let mut late = String::new();
+            if !(210..260).contains(&number) && number >= 40 {
+                let size = if number > 740 && dice.below(30) == 0 { 90_000 } else { 300 + dice.below(200) };
+                late += &format!(r#","size":{size}"#);
+            }
+            if number >= 120 {
+                let odd = number > 740 && dice.below(30) == 0;
+                let region = if odd { "mars" } else { ["eu", "us"][dice.below(2)] };
+                let note = ["checked by the night shift", "closed by the day shift"][dice.below(2)];
+                let id = format!("a{:015x}b{number:06}", dice.below(1 << 40));
+                late += &format!(r#","where":{{"region":"{region}","note":"{note}"}},"id":"{id}""#);
+            }
+            if number >= 830 {
+                late += &format!(r#","tenant":"t{}""#, dice.below(3));
+            }
+            match dice.below(40) {
+                0 => return (offset, Some(b"{\"message\": broken".to_vec())),
+                1 => return (offset, None),
+                // Nothing else is there: it is put aside until that is read.
+                2 => return (offset, Some(format!("{{{}}}", late.trim_start_matches(',')).into_bytes())),
+                _ => {}
+            }
+            let message = if number == 101 { UNEMBEDDABLE } else { "GET /cart took a while" };
+            (offset, Some(event(host, took, message, &late)))
+        })
+        .collect()
+}
+
 const UNEMBEDDABLE: &str = "a text on which the model fails";
 
 fn event(host: &str, took: usize, message: &str, time: &str) -> Vec<u8> {
@@ -129,10 +176,13 @@ struct World {
     on_the_way: VecDeque<(Ticket, Option<Said>)>,
     embedder: Hashed,
     stopped: bool,
+    settings: fn(&mut Dice) -> Settings,
+    /// Fields that have joined, as often as that was found.
+    joined: BTreeSet<(Lane, Vec<Arc<str>>)>,
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, settings: fn(&mut Dice) -> Settings, log: fn(u64) -> Log) -> Self {
         let mut dice = Dice(seed);
         let pipeline = Pipeline::new(settings(&mut dice));
         let topic: Arc<str> = Arc::from("logs");
@@ -153,6 +203,8 @@ impl World {
             on_the_way: VecDeque::new(),
             embedder: Hashed::default(),
             stopped: false,
+            settings,
+            joined: BTreeSet::new(),
         }
     }
 
@@ -188,7 +240,11 @@ impl World {
                     let last = self.committed.insert(commit.lane.clone(), commit);
                     assert!(last.is_none_or(|last| last.offset <= offset), "a commit went back");
                 }
-                Effect::Settled { .. } | Effect::Judged { .. } => {}
+                Effect::Settled { lane, joined, .. } => {
+                    let fields = joined.map(|joined| joined.lists().into_iter().flatten().cloned().collect());
+                    self.joined.extend(fields.map(|fields| (lane, fields)));
+                }
+                Effect::Judged { .. } => {}
                 Effect::Stopped => self.stopped = true,
             }
         }
@@ -198,10 +254,10 @@ impl World {
         self.generation += 1;
         let committed = self.committed.get(&lane);
         let (live_from, replay_from) = committed.map_or((0, 0), |commit| (commit.offset, commit.replay_from));
-        let schema = committed.and_then(|commit| commit.schema.clone());
+        let reading = committed.and_then(|commit| commit.reading.clone());
         let at = self.logs[&lane].partition_point(|(offset, _)| *offset < replay_from);
         self.assigned.insert(lane.clone(), (self.generation, at));
-        self.apply(Action::Assigned { lane, generation: self.generation, live_from, schema });
+        self.apply(Action::Assigned { lane, generation: self.generation, live_from, reading });
     }
 
     fn revoke(&mut self, lane: Lane) {
@@ -212,7 +268,7 @@ impl World {
 
     /// The process dies: what is in flight is gone, what the broker has stays.
     fn crash(&mut self) {
-        let settings = settings(&mut self.dice);
+        let settings = (self.settings)(&mut self.dice);
         self.pipeline = Pipeline::new(settings);
         self.assigned.clear();
         self.worker.clear();
@@ -287,8 +343,14 @@ impl World {
     }
 }
 
-fn run(seed: u64, calm: bool) -> (Alerts, BTreeSet<(Lane, i64)>) {
-    let mut world = World::new(seed);
+/// Alerts, rejections, and the fields that joined.
+type Story = (Alerts, BTreeSet<(Lane, i64)>, BTreeSet<(Lane, Vec<Arc<str>>)>);
+
+fn run(seed: u64, calm: bool) -> Story {
+    play(World::new(seed, settings, log), seed, calm)
+}
+
+fn play(mut world: World, seed: u64, calm: bool) -> Story {
     for step in 0_u32.. {
         // After a while the storm has to end, or it would never get through.
         world.step(calm || step > 600);
@@ -303,7 +365,7 @@ fn run(seed: u64, calm: bool) -> (Alerts, BTreeSet<(Lane, i64)>) {
         world.deliver();
     }
     assert!(world.stopped, "seed {seed}: all is done, yet it does not stop");
-    (world.alerts, world.rejected)
+    (world.alerts, world.rejected, world.joined)
 }
 
 #[test]
@@ -315,6 +377,30 @@ fn no_schedule_changes_the_alerts() {
         let got = run(seed, seed % 4 == 0);
         assert_eq!(got.0, expected.0, "seed {seed}");
         assert_eq!(got.1, expected.1, "seed {seed}");
+    }
+}
+
+#[test]
+fn no_schedule_changes_which_fields_join_nor_the_alerts_about_them() {
+    let story = |seed, calm| play(World::new(seed, settings_late, log_late), seed, calm);
+    let expected = story(0, true);
+    let joined: Vec<_> = expected
+        .2
+        .iter()
+        .map(|(_, fields)| fields.iter().map(AsRef::as_ref).collect::<Vec<&str>>())
+        .collect();
+    let each = [vec!["/size"], vec!["/tenant"], vec!["/where/note", "/where/region"]];
+    assert_eq!(joined, [each.clone(), each].concat());
+    for field in ["/size", "/where/region"] {
+        assert!(
+            expected.0.values().any(|says| says.contains(&format!("joint\", field: \"{field}\""))),
+            "{field}: {:?}",
+            expected.0
+        );
+    }
+    for seed in 1..SCHEDULES_LATE {
+        let got = story(seed, seed % 4 == 0);
+        assert_eq!(got, expected, "seed {seed}");
     }
 }
 
@@ -353,7 +439,7 @@ fn a_restart_that_replays_only_a_part_keeps_what_the_fields_are() {
                 }
                 Effect::Settled { schema, .. } => schemas.push(schema),
                 Effect::Commit(commit) => {
-                    last = last.max(Some((commit.offset, commit.replay_from, commit.schema)));
+                    last = last.max(Some((commit.offset, commit.replay_from, commit.reading)));
                 }
                 Effect::Judged { .. } | Effect::Stopped => {}
             }
@@ -361,13 +447,14 @@ fn a_restart_that_replays_only_a_part_keeps_what_the_fields_are() {
         (schemas, last.unwrap())
     };
     let assigned =
-        |live_from, schema| Action::Assigned { lane: lane.clone(), generation: 1, live_from, schema };
-    let (schemas, (offset, replay_from, schema)) = life(assigned(0, None), 0..600);
+        |live_from, reading| Action::Assigned { lane: lane.clone(), generation: 1, live_from, reading };
+    let (schemas, (offset, replay_from, reading)) = life(assigned(0, None), 0..600);
     assert_eq!((offset, schemas.len()), (600, 1));
     assert!(replay_from > 400, "{replay_from}");
-    let (schemas, (offset, _, kept)) = life(assigned(offset, schema.clone()), replay_from..700);
+    let (schemas, (offset, _, kept)) = life(assigned(offset, reading.clone()), replay_from..700);
     assert_eq!((schemas.len(), offset), (0, 700), "nothing is inferred again");
-    assert!(schema.is_some() && kept == schema);
+    let (reading, kept) = (reading.unwrap(), kept.unwrap());
+    assert_eq!((&kept.epochs, &kept.passed), (&reading.epochs, &reading.passed));
 }
 
 /// How many events a lane gathers before it settles on its fields.
@@ -375,7 +462,7 @@ fn gathered(settings: Settings, padding: usize) -> i64 {
     let mut pipeline = Pipeline::new(settings);
     let lane = Lane { topic: "logs".into(), partition: 0 };
     let mut effects = Vec::new();
-    let assigned = Action::Assigned { lane: lane.clone(), generation: 1, live_from: 0, schema: None };
+    let assigned = Action::Assigned { lane: lane.clone(), generation: 1, live_from: 0, reading: None };
     pipeline.apply(assigned, &mut effects);
     for offset in 0..5_000 {
         let payload = Some(event("web-1", 20, &"padding ".repeat(padding), ""));

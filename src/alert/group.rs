@@ -22,7 +22,7 @@ pub(super) enum Trait {
     /// Its words: the strange text field and what stood there.
     Words { field: Arc<str>, embedding: Embedding },
     /// Its categories and the magnitudes of its numbers, as hashes, and the first key.
-    Parts { parts: Vec<u64>, key: Option<Arc<str>> },
+    Parts { parts: Parts, key: Option<Arc<str>> },
     /// A field, in the eyes of a channel, and the first key.
     Field { channel: &'static str, field: Arc<str>, key: Option<Arc<str>> },
 }
@@ -63,13 +63,16 @@ impl Trait {
                 Self::Words { field: other_field, embedding: other_embedding },
             ) if field == other_field => cosine(embedding, other_embedding),
             (Self::Parts { parts, key }, Self::Parts { parts: other_parts, key: other_key })
-                if key == other_key && parts.len() == other_parts.len() =>
+                if key == other_key =>
             {
-                let pairs = parts.iter().zip(other_parts).zip(&varied.varies).filter(|(_, varies)| **varies);
                 let (mut count, mut same) = (0, 0);
-                for ((part, other), _) in pairs.filter(|((part, other), _)| **part != 0 || **other != 0) {
-                    count += 1;
-                    same += u32::from(part == other);
+                // Fields that have joined since the one was met say nothing.
+                for ((parts, others), varies) in parts.iter().zip(other_parts).zip(&varied.varies) {
+                    let pairs = parts.iter().zip(others).zip(varies).filter(|(_, varies)| **varies);
+                    for ((part, other), _) in pairs.filter(|((part, other), _)| **part != 0 || **other != 0) {
+                        count += 1;
+                        same += u32::from(part == other);
+                    }
                 }
                 // Nothing that could differ: the same.
                 if count == 0 { 1.0 } else { f64::from(same) / f64::from(count) }
@@ -86,8 +89,8 @@ impl Trait {
 /// Which parts of a lane's events differ at all: what never does makes no two of them alike.
 #[derive(Debug, Default)]
 pub(super) struct Varied {
-    first: Vec<u64>,
-    varies: Vec<bool>,
+    first: Parts,
+    varies: [Vec<bool>; 2],
     events: u64,
 }
 
@@ -99,19 +102,23 @@ impl Varied {
             return;
         }
         let parts = parts(sample);
-        self.first.extend(parts.iter().skip(self.first.len()));
-        self.varies.resize(self.first.len(), false);
-        for ((varies, first), part) in self.varies.iter_mut().zip(&self.first).zip(&parts) {
-            *varies |= first != part;
+        for ((varies, first), parts) in self.varies.iter_mut().zip(&mut self.first).zip(&parts) {
+            first.extend(parts.iter().skip(first.len()));
+            varies.resize(first.len(), false);
+            for ((varies, first), part) in varies.iter_mut().zip(first).zip(parts) {
+                *varies |= *first != *part;
+            }
         }
     }
 }
 
-/// One hash for each category and each number's sign and power of two.
-fn parts(sample: &Sample) -> Vec<u64> {
+/// One hash for each category, and each number's sign and power of two.
+type Parts = [Vec<u64>; 2];
+
+fn parts(sample: &Sample) -> Parts {
     let categories = sample.categories.iter().map(|category| category.as_deref().map_or(0, fnv));
     let numbers = sample.numbers.iter().map(|number| number.map_or(0, |x| x.to_bits() >> 52));
-    categories.chain(numbers).collect()
+    [categories.collect(), numbers.collect()]
 }
 
 /// The hash of Fowler, Noll and Vo, of 64 bits (FNV-1a): the same on every machine, and enough to tell values apart.

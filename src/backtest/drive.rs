@@ -105,7 +105,12 @@ impl<'a> Drive<'a> {
         if !self.render.fields.is_empty() {
             self.schemas.insert(lane.clone(), Arc::new(render::schema(&self.render, &[])));
         }
-        self.apply(Action::Assigned { lane: lane.clone(), generation: GENERATION, live_from, schema: None })?;
+        self.apply(Action::Assigned {
+            lane: lane.clone(),
+            generation: GENERATION,
+            live_from,
+            reading: None,
+        })?;
         let mut records = Vec::new();
         loop {
             let begun = now();
@@ -225,7 +230,7 @@ impl<'a> Drive<'a> {
                 self.sinks.row(&verdict, opened, known.label)?;
                 self.spent.grade += begun.elapsed();
             }
-            Effect::Settled { lane, schema } => {
+            Effect::Settled { lane, schema, .. } => {
                 self.schemas.insert(lane, schema);
             }
             Effect::Commit(_) | Effect::Stopped => {}

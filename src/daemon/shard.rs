@@ -17,7 +17,7 @@ use crate::detect::Gate;
 use crate::embed::Embedder;
 use crate::embed::lexical::Lexical;
 use crate::embed::worker::{Answer, Worker};
-use crate::flow::{Fault, Lane};
+use crate::flow::{Fault, Lane, Schema};
 use crate::metrics;
 use crate::pipeline::{Action, Commit, Counts, Effect, EmbedRequest, LaneView, Pipeline};
 use crate::sink::Outgoing;
@@ -254,11 +254,8 @@ impl Running {
                 self.owed.insert(commit.lane.clone(), commit);
                 Ok(())
             }
-            Effect::Settled { lane, schema } => {
-                tracing::info!(
-                    %lane, texts = ?schema.texts, numbers = ?schema.numbers, categories = ?schema.categories,
-                    keys = ?schema.keys, time = ?schema.time, "fields inferred"
-                );
+            Effect::Settled { lane, schema, joined } => {
+                tell(&lane, &schema, joined.as_ref());
                 Ok(())
             }
             Effect::Judged { .. } | Effect::Stopped => Ok(()),
@@ -354,6 +351,17 @@ impl Running {
             metrics::transformer(texts, [stats.tokens, stats.tokens_padded]);
         }
         self.shard.progress.set_lanes(self.shard.index, views);
+    }
+}
+
+/// What a lane's fields are, or which have joined them.
+fn tell(lane: &Lane, schema: &Schema, joined: Option<&Schema>) {
+    let Schema { texts, numbers, categories, keys, .. } = joined.unwrap_or(schema);
+    match joined {
+        Some(_) => tracing::info!(%lane, ?texts, ?numbers, ?categories, ?keys, "fields joined"),
+        None => {
+            tracing::info!(%lane, ?texts, ?numbers, ?categories, ?keys, time = ?schema.time, "fields inferred");
+        }
     }
 }
 

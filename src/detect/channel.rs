@@ -7,7 +7,8 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::flow::{Evidence, Point, Traced};
+use crate::detect::Settings;
+use crate::flow::{Evidence, Point, Schema, Traced};
 
 pub(crate) mod categorical;
 pub(crate) mod density;
@@ -43,6 +44,14 @@ pub(crate) trait Channel: Debug + Send {
         let _ = admitted;
         self.learn(point);
     }
+
+    /// Takes in fields that have joined, behind those it has: from now on points hold them, and `schema` is theirs. What is
+    /// said of the others must not change before [`Self::hear`]. False, and nothing done, if it cannot: then a new one
+    /// learns beside it and takes its place.
+    fn grow(&mut self, settings: &Settings, schema: &Schema) -> bool;
+
+    /// All fields count from now on.
+    fn hear(&mut self) {}
 
     /// What its scores are.
     fn unit(&self) -> Unit {

@@ -83,6 +83,26 @@ impl<V> Lru<V> {
         self.slots.iter_mut().map(|slot| &mut slot.value)
     }
 
+    /// Holds at most so many from now on, at least one; those used least recently go.
+    pub(crate) fn shrink(&mut self, capacity: usize) {
+        if capacity >= self.capacity {
+            return;
+        }
+        let mut order = Vec::with_capacity(self.len());
+        let mut at = self.newest;
+        while let Some(slot) = self.slots.get(at as usize) {
+            order.push(at as usize);
+            at = slot.older;
+        }
+        let evicted = self.evicted;
+        let shrunk = std::mem::replace(self, Self::new(capacity));
+        let mut slots: Vec<_> = shrunk.slots.into_iter().map(Some).collect();
+        for slot in order.iter().take(self.capacity).rev().filter_map(|at| slots.get_mut(*at)?.take()) {
+            self.entry(slot.key, || slot.value);
+        }
+        self.evicted = evicted + (order.len() - self.len()) as u64;
+    }
+
     /// How many values it holds.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
@@ -165,6 +185,24 @@ impl Hasher for AsItIs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_map_that_shrinks_keeps_what_was_used_last_in_its_order() {
+        let mut lru = Lru::new(10);
+        for key in 0..12_u64 {
+            *lru.entry(key, || key) += 100;
+        }
+        lru.entry(4, || 0);
+        lru.shrink(20);
+        assert_eq!((lru.len(), lru.evicted()), (10, 2));
+        lru.shrink(3);
+        assert_eq!((lru.len(), lru.evicted()), (3, 9));
+        assert_eq!([10, 11, 4].map(|key| lru.get(key).copied()), [Some(110), Some(111), Some(104)]);
+        lru.entry(50, || 150);
+        assert_eq!([10, 11, 4].map(|key| lru.get(key).is_some()), [false, true, true]);
+        lru.shrink(0);
+        assert_eq!((lru.len(), lru.get(50).copied()), (1, Some(150)));
+    }
 
     #[test]
     fn forgets_the_least_recently_used() {

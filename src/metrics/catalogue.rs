@@ -123,6 +123,7 @@ pub const ALL: &[Metric] = &[
     counter("outlierd_events_replayed_total", "events", SHARD, "events that only taught, after a restart"),
     counter("outlierd_events_withheld_total", "events", SHARD, "events too strange to teach"),
     counter("outlierd_fields_mistyped_total", "fields", SHARD, "fields whose type did not fit"),
+    counter("outlierd_fields_joined_total", "fields", SHARD, "fields that appeared late and are read since"),
     counter("outlierd_anomalies_total", "events", SHARD, "events over the threshold"),
     counter("outlierd_incidents_total", "incidents", SHARD, "incidents opened"),
     gauge("outlierd_events_waiting", "events", LANE, "events taken in and not yet judged"),

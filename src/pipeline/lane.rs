@@ -3,6 +3,9 @@
 //! Everything here is a function of the partition's records in their order. Embeddings may come back in any order
 //! and in any batches; events are judged strictly in the order they were read.
 
+mod growth;
+
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -11,10 +14,12 @@ use crate::alert::Incidents;
 use crate::decode::{self, Decoded};
 use crate::detect::{Detector, Gauges};
 use crate::flow::{
-    Alert, Embedding, Event, Fault, Lane, Origin, Point, Record, Rejection, Schema, Time, Traced, Verdict,
+    Alert, Embedding, Event, Fault, Lane, Origin, Point, Reading, Record, Rejection, Schema, Time, Traced,
+    Verdict,
 };
 use crate::offsets::Offsets;
-use crate::render::{self, Renderer};
+use crate::render;
+use growth::Reader;
 
 /// What a step of a lane asks for; collected so that one step makes one embedding request.
 pub(super) struct Output<'a> {
@@ -104,7 +109,7 @@ const GATHERED_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Debug)]
 struct Running {
-    renderer: Renderer,
+    reader: Reader,
     detector: Detector,
     incidents: Incidents,
     /// Of the event judged last.
@@ -116,18 +121,20 @@ struct Running {
 struct Waiting {
     record: Traced<Arc<Record>>,
     point: Point,
+    /// What it was rendered by: the detector is taught new fields when their first event is judged, not when it is read.
+    schema: Arc<Schema>,
     /// Texts not yet embedded.
     missing: usize,
     failed: bool,
 }
 
 impl LaneState {
-    /// A lane that has seen nothing; `schema` is what its fields were inferred to be in an earlier life.
+    /// A lane that has seen nothing; `reading` is what its fields were inferred to be in an earlier life.
     pub(super) fn new(
         settings: &Arc<Settings>,
         generation: u64,
         live_from: i64,
-        schema: Option<Arc<Schema>>,
+        reading: Option<&Reading>,
     ) -> Self {
         let mut lane = Self {
             settings: Arc::clone(settings),
@@ -142,9 +149,9 @@ impl LaneState {
             ended: false,
         };
         if !settings.render.fields.is_empty() {
-            lane.stage = lane.running(Arc::new(render::schema(&settings.render, &[])));
-        } else if let Some(schema) = schema {
-            lane.stage = lane.running(schema);
+            lane.stage = lane.running(Reader::named(&settings.render));
+        } else if let Some(reader) = reading.and_then(|reading| Reader::known(&settings.render, reading)) {
+            lane.stage = lane.running(reader);
         }
         lane
     }
@@ -266,20 +273,14 @@ impl LaneState {
         let offset = self.offsets.committable();
         if offset > self.committed {
             self.committed = offset;
-            let replay_from = self.offsets.replay_from().unwrap_or(offset).min(offset);
+            let enough = self.offsets.replay_from().unwrap_or(offset).min(offset);
             let (lane, generation) = (output.lane.clone(), self.generation);
-            let schema = self.inferred();
-            output.effects.push(Effect::Commit(Commit { lane, generation, offset, replay_from, schema }));
-        }
-    }
-
-    /// What the fields were inferred to be; nothing while that is open, or when the operator has named them.
-    fn inferred(&self) -> Option<Arc<Schema>> {
-        match &self.stage {
-            Stage::Running(running) if self.settings.render.fields.is_empty() => {
-                Some(Arc::clone(running.renderer.schema()))
-            }
-            _ => None,
+            // Nothing while it is open what the fields are.
+            let (replay_from, reading) = match &mut self.stage {
+                Stage::Running(running) => running.reader.kept(enough),
+                Stage::Gathering(_) => (enough, None),
+            };
+            output.effects.push(Effect::Commit(Commit { lane, generation, offset, replay_from, reading }));
         }
     }
 
@@ -312,29 +313,34 @@ impl LaneState {
     fn settle(&mut self, output: &mut Output) {
         let Stage::Gathering(first) = &mut self.stage else { return };
         let (records, events): (Vec<_>, Vec<_>) = std::mem::take(&mut first.events).into_iter().unzip();
-        let schema = render::schema(&self.settings.render, &events);
-        self.stage = self.running(Arc::new(schema));
-        if let Stage::Running(running) = &self.stage {
-            let schema = Arc::clone(running.renderer.schema());
-            output.effects.push(Effect::Settled { lane: output.lane.clone(), schema });
-        }
+        let reader = Reader::inferred(&self.settings.render, &events);
+        let (lane, schema) = (output.lane.clone(), Arc::clone(reader.schema()));
+        output.effects.push(Effect::Settled { lane, schema, joined: None });
+        self.stage = self.running(reader);
         for (record, event) in records.into_iter().zip(&events) {
             self.enqueue(record, event, output);
         }
     }
 
-    fn running(&self, schema: Arc<Schema>) -> Stage {
+    fn running(&self, reader: Reader) -> Stage {
         Stage::Running(Box::new(Running {
-            renderer: Renderer::new(&self.settings.render, Arc::clone(&schema)),
-            detector: Detector::new(self.settings.detect, schema),
+            detector: Detector::new(self.settings.detect, Arc::clone(reader.schema())),
+            reader,
             incidents: Incidents::new(self.settings.alert),
             time: None,
         }))
     }
 
     fn enqueue(&mut self, record: Traced<Arc<Record>>, event: &Event, output: &mut Output) {
-        let Stage::Running(running) = &self.stage else { return };
-        let sample = running.renderer.render(event);
+        let Stage::Running(running) = &mut self.stage else { return };
+        let joined = running.reader.meet(record.origin.offset, event);
+        let schema = Arc::clone(running.reader.schema());
+        if let Some(joined) = joined {
+            output.counts.joined += joined.len() as u64;
+            let (lane, schema) = (output.lane.clone(), Arc::clone(&schema));
+            output.effects.push(Effect::Settled { lane, schema, joined: Some(joined) });
+        }
+        let sample = running.reader.render(event);
         output.counts.mistyped += u64::from(sample.mistyped);
         if is_empty(&sample) {
             let message = "none of the fields that are read is there".to_owned();
@@ -356,7 +362,7 @@ impl LaneState {
         self.offsets.weigh(record.origin.offset, weight(&record.value));
         let embeddings = vec![None; sample.texts.len()];
         let point = Point { sample, embeddings };
-        self.queue.push_back(Waiting { record, point, missing, failed: false });
+        self.queue.push_back(Waiting { record, point, schema, missing, failed: false });
     }
 
     fn reject(&mut self, record: Traced<Arc<Record>>, rejection: Rejection, output: &mut Output) {
@@ -370,7 +376,7 @@ impl LaneState {
     }
 
     fn judge(&mut self, waiting: Waiting, output: &mut Output) {
-        let Waiting { record: Traced { origin, value: record }, point, failed, .. } = waiting;
+        let Waiting { record: Traced { origin, value: record }, point, schema, failed, .. } = waiting;
         let offset = origin.offset;
         if failed {
             let message = "the embedder failed on a text of this record".to_owned();
@@ -379,15 +385,22 @@ impl LaneState {
         }
         let Stage::Running(running) = &mut self.stage else { return };
         // A time that cannot be read is taken to be the last one: the broker's clock may be years from the events'.
-        let last = running.renderer.schema().time.as_ref().and(running.time);
+        let last = schema.time.as_ref().and(running.time);
         let time = point.sample.time.or(last).unwrap_or(origin.time);
         running.time = Some(time);
         let point = Traced { origin: Origin { time, ..origin }, value: point };
+        running.detector.grow(&schema);
         let verdict = running.detector.judge(&point);
         let judged = Traced { origin: point.origin, value: verdict };
         count(output.counts, &judged.value);
-        let schema = running.renderer.schema();
-        let outcome = running.incidents.take(&judged, &point.value, &record, schema);
+        // Of fields that do not count yet no incident may know either.
+        let heard = running.detector.heard();
+        let point = if heard.len() < schema.len() {
+            Cow::Owned(Point { sample: point.value.sample.within(heard), ..point.value })
+        } else {
+            Cow::Borrowed(&point.value)
+        };
+        let outcome = running.incidents.take(&judged, &point, &record, heard);
         running.detector.settle(time, outcome.opened);
         if self.settings.trace {
             output.effects.push(Effect::Judged { verdict: Box::new(judged), opened: outcome.opened });

@@ -73,7 +73,7 @@ pub enum Why {
 }
 
 /// Fields of a schema at most; those present in most events are kept.
-const FIELDS_MAX: usize = 128;
+pub(super) const FIELDS_MAX: usize = 128;
 /// Distinct pointers followed at most: names that are data themselves would grow without end.
 const COLUMNS_MAX: usize = 4_096;
 /// Longest example of a value, in bytes.
@@ -95,33 +95,52 @@ const EVENTS_TO_TELL_IDENTIFIERS: usize = 100;
 /// Every field, in the order in which they first appear, those not worth reading with [`Kind::Ignore`].
 pub(super) fn findings(first: &[Event]) -> Vec<Finding> {
     let columns = columns(first);
-    let least = (first.len() / 50).clamp(2, 20).min(first.len());
     let typed = columns.iter().any(Column::holds_numbers);
-    let mut findings: Vec<_> = columns
-        .iter()
-        .map(|column| {
-            let tally = Tally::of(&column.values);
-            let rare = column.values.len() < least;
-            let (kind, why) = if rare { (Kind::Ignore, Why::Rare) } else { kind(column, &tally, typed) };
-            let most = tally.most.and_then(|(place, count)| Some((column.values.get(place)?, count)));
-            let example = |value| categories::exact(value).unwrap_or_default();
-            Finding {
-                pointer: column.pointer.to_owned(),
-                kind,
-                why,
-                events: first.len(),
-                seen: column.values.len(),
-                distinct: tally.distinct,
-                most: most
-                    .map(|(value, count)| (words::cut(&example(value), EXAMPLE_BYTES).to_owned(), count)),
-                range: column.numbers().and_then(|numbers| column::bounds(&numbers)),
-            }
-        })
-        .collect();
+    let least = least(first.len());
+    let mut findings: Vec<_> =
+        columns.iter().map(|column| finding(column, first.len(), least, typed)).collect();
     keep_something(&mut findings);
     keep_one_time(&mut findings);
-    keep_the_frequent(&mut findings);
+    keep_the_frequent(&mut findings, FIELDS_MAX);
     findings
+}
+
+/// The same of fields that have joined a stream later, from events that hold these alone, beside others that are
+/// `typed`. They have to be in as many events as if there were `usual` ones. No time is found, and no more fields than
+/// there is room for.
+pub(super) fn late(events: &[Event], usual: usize, typed: bool, room: usize) -> Vec<Finding> {
+    let least = least(usual.max(events.len()));
+    let columns = columns(events);
+    let mut findings: Vec<_> =
+        columns.iter().map(|column| finding(column, events.len(), least, typed)).collect();
+    for finding in findings.iter_mut().filter(|finding| finding.kind == Kind::Time) {
+        (finding.kind, finding.why) = (Kind::Ignore, Why::OtherClock);
+    }
+    keep_the_frequent(&mut findings, room);
+    findings
+}
+
+/// How many of so many events a field has to be in.
+fn least(events: usize) -> usize {
+    (events / 50).clamp(2, 20).min(events)
+}
+
+fn finding(column: &Column<'_>, events: usize, least: usize, typed: bool) -> Finding {
+    let tally = Tally::of(&column.values);
+    let rare = column.values.len() < least;
+    let (kind, why) = if rare { (Kind::Ignore, Why::Rare) } else { kind(column, &tally, typed) };
+    let most = tally.most.and_then(|(place, count)| Some((column.values.get(place)?, count)));
+    let example = |value| categories::exact(value).unwrap_or_default();
+    Finding {
+        pointer: column.pointer.to_owned(),
+        kind,
+        why,
+        events,
+        seen: column.values.len(),
+        distinct: tally.distinct,
+        most: most.map(|(value, count)| (words::cut(&example(value), EXAMPLE_BYTES).to_owned(), count)),
+        range: column.numbers().and_then(|numbers| column::bounds(&numbers)),
+    }
 }
 
 /// Events must have something to be judged by: where nothing else is there, what counts up is a number after all, and a
@@ -155,11 +174,11 @@ fn keep_one_time(findings: &mut [Finding]) {
     }
 }
 
-fn keep_the_frequent(findings: &mut [Finding]) {
+fn keep_the_frequent(findings: &mut [Finding], room: usize) {
     let mut read: Vec<_> = findings.iter_mut().filter(|finding| finding.kind != Kind::Ignore).collect();
     // The sort is stable: of fields equally frequent the earlier ones stay.
     read.sort_by_key(|finding| std::cmp::Reverse(finding.seen));
-    for finding in read.into_iter().skip(FIELDS_MAX) {
+    for finding in read.into_iter().skip(room) {
         (finding.kind, finding.why) = (Kind::Ignore, Why::Crowded);
     }
 }

@@ -200,7 +200,7 @@ fn begin(path: PathBuf, settings: &Settings, inlets: &mut Inlets, status: &Statu
     let shard = inlets.seat();
     inlets.push(
         shard,
-        Action::Assigned { lane: lane.clone(), generation: GENERATION, live_from: 0, schema: None },
+        Action::Assigned { lane: lane.clone(), generation: GENERATION, live_from: 0, reading: None },
     );
     status.assigned(lane.clone(), LaneReport { generation: GENERATION, ..LaneReport::default() });
     Reading { lane, shard, input: Input::new(path, settings.follow, settings.line_max) }

@@ -246,7 +246,7 @@ mod tests {
         let (queue, shard) = bounded(8);
         let mut inlets = Inlets::new(vec![queue]);
         inlets.push(0, Action::Revoked { lane: lane("a"), generation: 1 });
-        inlets.push(0, Action::Assigned { lane: lane("a"), generation: 2, live_from: 0, schema: None });
+        inlets.push(0, Action::Assigned { lane: lane("a"), generation: 2, live_from: 0, reading: None });
         inlets.push(0, read("a"));
         assert!(!inlets.forget(&lane("a")));
         inlets.pump().unwrap();

@@ -134,7 +134,7 @@ fn read_all(
     let shard = inlets.seat();
     inlets.push(
         shard,
-        Action::Assigned { lane: lane.clone(), generation: GENERATION, live_from: 0, schema: None },
+        Action::Assigned { lane: lane.clone(), generation: GENERATION, live_from: 0, reading: None },
     );
     status.assigned(lane.clone(), LaneReport { generation: GENERATION, ..LaneReport::default() });
     let mut lines = Lines::new(settings.line_max);

@@ -92,7 +92,7 @@ fn committed(brokers: &str, topic: &str, partitions: i32) -> Vec<(Offset, String
 }
 
 fn commit(seen: &Seen, lane: &Lane, offset: i64, replay_from: i64) -> Commit {
-    Commit { lane: lane.clone(), generation: seen.assigned[lane].0, offset, replay_from, schema: None }
+    Commit { lane: lane.clone(), generation: seen.assigned[lane].0, offset, replay_from, reading: None }
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn read(generation: u64, offsets: std::ops::Range<i64>) -> Arrival {
 }
 
 fn commit(generation: u64, offset: i64) -> Effect {
-    Effect::Commit(Commit { lane: lane(), generation, offset, replay_from: 0, schema: None })
+    Effect::Commit(Commit { lane: lane(), generation, offset, replay_from: 0, reading: None })
 }
 
 fn verdict(surprise: f64) -> Verdict {
@@ -61,7 +61,12 @@ fn alert(offset: i64, phase: Phase, count: u64) -> Effect {
 fn board(live_from: i64) -> (Board, Arc<Mutex<Panel>>) {
     let board = Board::new(1);
     let panel = board.panel(0);
-    lock(&panel).arrived(&arrival(Action::Assigned { lane: lane(), generation: 1, live_from, schema: None }));
+    lock(&panel).arrived(&arrival(Action::Assigned {
+        lane: lane(),
+        generation: 1,
+        live_from,
+        reading: None,
+    }));
     (board, panel)
 }
 

@@ -80,7 +80,7 @@ fn an_idle_shard_beats_and_one_whose_model_hangs_does_not() {
 
     let lane = Lane { topic: "logs".into(), partition: 0 };
     inlet
-        .send(arrival(Action::Assigned { lane: lane.clone(), generation: 1, live_from: 0, schema: None }))
+        .send(arrival(Action::Assigned { lane: lane.clone(), generation: 1, live_from: 0, reading: None }))
         .expect("it listens");
     let records = (0..40).map(|offset| {
         let record =

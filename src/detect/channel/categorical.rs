@@ -23,12 +23,15 @@
 use std::sync::Arc;
 
 use super::{Channel, Held, Unit};
+use crate::detect::Settings;
 use crate::detect::gain::Gain;
 use crate::detect::lru::{self, Lru};
 use crate::flow::{Evidence, Point, Reason, Sample, Schema, Traced};
 
+use counts::{Count, Decay, Total};
 use habits::Habits;
 
+mod counts;
 mod habits;
 
 /// Watches every category field.
@@ -37,31 +40,63 @@ pub(crate) struct Categorical {
     fields: Vec<Field>,
     keys: Vec<Key>,
     pairs: Vec<Pair>,
+    /// Pairs with a field that has joined and does not count yet.
+    coming: Vec<Pair>,
+    /// How many fields count.
+    heard: usize,
+    keys_max: usize,
     decay: Decay,
     /// Events learned.
     clock: u64,
+    /// When the best of the pairs are chosen, and the best of those coming.
+    trials: [u64; 2],
 }
 
 impl Categorical {
     /// Has seen nothing. Counts lose half their weight in `half_life_events`; a table holds at most `keys_max`
     /// values or combinations.
     pub(crate) fn new(half_life_events: f64, keys_max: usize, schema: &Schema) -> Self {
-        let fields: Vec<Field> = schema.categories.iter().map(|name| Field::new(name, keys_max)).collect();
-        let keys = schema.keys.iter().map(|name| Key::new(name, keys_max)).collect::<Vec<_>>();
-        let of_keys = (0..keys.len()).flat_map(|key| (0..fields.len()).map(move |a| (a, Other::Key(key))));
-        // Fields that stand near each other first: if there are too many pairs to try, these are likelier.
-        let count = fields.len();
-        let of_fields = (1..count).flat_map(|gap| (gap..count).map(move |b| (b - gap, Other::Field(b))));
-        let tried = of_keys.take(PAIRS_TRIED / 2).chain(of_fields).take(PAIRS_TRIED);
-        let pairs = tried.map(|(field, other)| Pair::new(field, other, keys_max)).collect();
         let decay = Decay(-1.0 / half_life_events.max(1.0));
-        Self { fields, keys, pairs, decay, clock: 0 }
+        let mut categorical = Self {
+            fields: Vec::new(),
+            keys: Vec::new(),
+            pairs: Vec::new(),
+            coming: Vec::new(),
+            heard: 0,
+            keys_max,
+            decay,
+            clock: 0,
+            trials: [0; 2],
+        };
+        categorical.extend(schema);
+        categorical.hear();
+        categorical
+    }
+
+    /// Takes in what the schema has more, and begins to try the pairs that it makes.
+    fn extend(&mut self, schema: &Schema) {
+        let (known, held) = (self.fields.len(), self.keys.len());
+        let keys_max = self.keys_max;
+        self.fields.extend(schema.categories.iter().skip(known).map(|name| Field::new(name, keys_max)));
+        self.keys.extend(schema.keys.iter().skip(held).map(|name| Key::new(name, keys_max)));
+        let count = self.fields.len();
+        let of_keys = (0..self.keys.len()).flat_map(|key| (0..count).map(move |a| (a, Other::Key(key))));
+        let of_keys =
+            of_keys.filter(|(a, other)| *a >= known || matches!(other, Other::Key(key) if *key >= held));
+        // Fields that stand near each other first: if there are too many pairs to try, these are likelier.
+        let of_fields = (1..count).flat_map(|gap| (gap..count).map(move |b| (b - gap, Other::Field(b))));
+        let of_fields = of_fields.filter(|(_, other)| matches!(other, Other::Field(b) if *b >= known));
+        let room = PAIRS_TRIED.saturating_sub(self.coming.len());
+        let tried = of_keys.take(PAIRS_TRIED / 2).chain(of_fields).take(room);
+        self.coming.extend(tried.map(|(field, other)| Pair::new(field, other, keys_max)));
+        self.trials[1] = self.clock + TRIAL;
     }
 
     /// The score of a field's value and the pair that gives it; nothing while no context has proved itself.
     fn judge(&self, at: usize) -> Option<(f64, &Pair)> {
         let plain = self.fields.get(at)?.share?;
-        let proven = self.pairs.iter().filter_map(|pair| Some((pair, pair.proven(at)?)));
+        let pairs = if at < self.heard { &self.pairs } else { &self.coming };
+        let proven = pairs.iter().filter_map(|pair| Some((pair, pair.proven(at)?)));
         let (pair, share) = proven
             .reduce(|best, other| if other.1.gain.rank() > best.1.gain.rank() { other } else { best })?;
         let news = pair.hash.map_or(0.0, |_| (plain / share.given).ln());
@@ -88,7 +123,7 @@ impl Channel for Categorical {
         for (at, key) in self.keys.iter_mut().enumerate() {
             key.meet(key_of(sample, at));
         }
-        for pair in &mut self.pairs {
+        for pair in self.pairs.iter_mut().chain(&mut self.coming) {
             pair.meet(&self.fields, &self.keys, self.clock, self.decay);
         }
         for at in 0..self.fields.len() {
@@ -102,7 +137,7 @@ impl Channel for Categorical {
     }
 
     fn learn(&mut self, _: &Traced<Point>) {
-        for pair in &mut self.pairs {
+        for pair in self.pairs.iter_mut().chain(&mut self.coming) {
             pair.observe(&self.keys, self.clock);
             pair.learn(&self.keys, self.clock, self.decay);
         }
@@ -115,16 +150,31 @@ impl Channel for Categorical {
             }
         }
         self.clock += 1;
-        if self.clock == TRIAL && self.pairs.len() > PAIRS {
-            // Stable: of equal gains the pair tried first stays.
-            self.pairs.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
-            self.pairs.truncate(PAIRS);
+        for (pairs, trial) in [&mut self.pairs, &mut self.coming].into_iter().zip(self.trials) {
+            if self.clock == trial {
+                choose(pairs);
+            }
+        }
+    }
+
+    fn grow(&mut self, _: &Settings, schema: &Schema) -> bool {
+        self.extend(schema);
+        true
+    }
+
+    fn hear(&mut self) {
+        self.pairs.append(&mut self.coming);
+        self.heard = self.fields.len();
+        let [trial, coming] = self.trials;
+        self.trials = [trial.max(coming), 0];
+        if self.clock >= self.trials[0] {
+            choose(&mut self.pairs);
         }
     }
 
     fn skip(&mut self) {
         // How often habits are broken is learned of all events, or what the guard turns away would look ever rarer.
-        for pair in &mut self.pairs {
+        for pair in self.pairs.iter_mut().chain(&mut self.coming) {
             pair.observe(&self.keys, self.clock);
         }
     }
@@ -152,7 +202,8 @@ impl Channel for Categorical {
         let tables = || {
             let values = self.fields.iter().map(|field| (field.values.len(), field.values.evicted()));
             let keys = self.keys.iter().map(|key| (key.totals.len(), key.totals.evicted()));
-            let pairs = self.pairs.iter().map(|pair| (pair.joint.len(), pair.joint.evicted()));
+            let pairs =
+                self.pairs.iter().chain(&self.coming).map(|pair| (pair.joint.len(), pair.joint.evicted()));
             values.chain(keys).chain(pairs)
         };
         Held {
@@ -194,12 +245,19 @@ const JOINS: f64 = 0.1;
 const MARGIN: f64 = 4.0;
 /// The same where it is known how often such habits are broken: less than one event in 3 000.
 const BROKEN: f64 = 8.0;
-/// Half-lives after which it is as if a context never had had a value.
-const UNHEARD: f64 = 2.0;
 /// Pairs of fields tried at first, and for how many events, and how many stay.
 const PAIRS_TRIED: usize = 128;
 const TRIAL: u64 = 500;
 const PAIRS: usize = 16;
+
+/// Keeps the pairs that have gained most.
+fn choose(pairs: &mut Vec<Pair>) {
+    if pairs.len() > PAIRS {
+        // Stable: of equal gains the pair tried first stays.
+        pairs.sort_by(|a, b| b.rank().total_cmp(&a.rank()));
+        pairs.truncate(PAIRS);
+    }
+}
 
 fn key_of(sample: &Sample, at: usize) -> Option<&str> {
     sample.keys.get(at)?.as_deref()
@@ -207,58 +265,6 @@ fn key_of(sample: &Sample, at: usize) -> Option<&str> {
 
 fn category_of(sample: &Sample, at: usize) -> Option<&str> {
     sample.categories.get(at)?.as_deref()
-}
-
-/// log2 of what an event's weight falls by at each event after it.
-#[derive(Clone, Copy, Debug)]
-struct Decay(f64);
-
-impl Decay {
-    fn over(self, events: u64) -> f64 {
-        (self.0 * events as f64).exp2()
-    }
-
-    fn half_lives(self, events: u64) -> f64 {
-        -self.0 * events as f64
-    }
-}
-
-/// A decayed count, as it was when its clock last stood at `at`.
-#[derive(Clone, Copy, Debug, Default)]
-struct Count {
-    mass: f64,
-    at: u64,
-    seen: u64,
-    /// Where its clock stood when it last came, learned or not; from 1.
-    met: u64,
-}
-
-impl Count {
-    /// Whether it has not come for so long that it might as well be new.
-    fn is_unheard(self, clock: u64, decay: Decay) -> bool {
-        self.met == 0 || decay.half_lives((clock + 1).saturating_sub(self.met)) > UNHEARD
-    }
-
-    fn now(self, clock: u64, decay: Decay) -> f64 {
-        self.mass * decay.over(clock.saturating_sub(self.at))
-    }
-
-    fn add(&mut self, clock: u64, decay: Decay) {
-        *self = Self { mass: self.now(clock, decay) + 1.0, at: clock, seen: self.seen + 1, ..*self };
-    }
-}
-
-/// Events of one key, decayed by its own events: a key seen once a day is not forgotten by noon.
-#[derive(Clone, Copy, Debug, Default)]
-struct Total {
-    mass: f64,
-    events: u64,
-}
-
-impl Total {
-    fn add(&mut self, decay: Decay) {
-        *self = Self { mass: self.mass * decay.over(1) + 1.0, events: self.events + 1 };
-    }
 }
 
 /// A category field, and what it says of the event last met.

@@ -31,9 +31,9 @@ pub(crate) struct Density {
 impl Density {
     /// One empty window for each text field.
     pub(crate) fn new(settings: &Settings, schema: &Schema) -> Self {
-        let Settings { window_events, window_texts, neighbours, .. } = *settings;
-        let window = |_: &Arc<str>| Window::new(window_events, window_texts, neighbours);
-        Self { fields: schema.texts.clone(), windows: schema.texts.iter().map(window).collect() }
+        let mut density = Self { fields: Vec::new(), windows: Vec::new() };
+        density.grow(settings, schema);
+        density
     }
 }
 
@@ -65,6 +65,14 @@ impl Channel for Density {
                 window.learn(embedding, text, point.origin.offset);
             }
         }
+    }
+
+    fn grow(&mut self, settings: &Settings, schema: &Schema) -> bool {
+        let Settings { window_events, window_texts, neighbours, .. } = *settings;
+        self.fields.extend(schema.texts.iter().skip(self.fields.len()).cloned());
+        let count = self.fields.len();
+        self.windows.resize_with(count, || Window::new(window_events, window_texts, neighbours));
+        true
     }
 
     fn held(&self) -> Held {

@@ -62,10 +62,7 @@ impl Joint {
     /// Has seen nothing. Masses lose half their weight in `half_life_events`; while keys are tried, a table holds at
     /// most `keys_max` values or combinations.
     pub(crate) fn new(settings: &Settings, schema: &Schema) -> Self {
-        // Of very many fields, the first of both kinds.
-        let numbers = schema.numbers.len().min(FIELDS - schema.categories.len().min(FIELDS / 2));
-        let categories = schema.categories.len().min(FIELDS - numbers);
-        let keys = schema.keys.len().min(KEYS);
+        let [numbers, categories, keys] = counts(schema);
         let field = |kind| {
             move |name: &Arc<str>| Field { name: name.clone(), kind, first: None, varies: false, changed: 0 }
         };
@@ -213,6 +210,12 @@ impl Channel for Joint {
         if self.fields.is_empty() { Vec::new() } else { vec![Arc::from("")] }
     }
 
+    fn grow(&mut self, _: &Settings, schema: &Schema) -> bool {
+        // Events from before a field came are no measure of combinations with it: whoever looked at them with that field
+        // missing would find all that follow strange.
+        self.counts == counts(schema)
+    }
+
     fn learn(&mut self, _: &Traced<Point>) {
         if self.score.is_some_and(|score| !self.recent.admits(score)) {
             return self.skip();
@@ -280,6 +283,13 @@ const FIELDS: usize = 256;
 const KEYS: usize = 16;
 /// Where the trees' dice start.
 const SEED: u64 = 1;
+
+/// How many numbers, categories and keys are looked at: of very many, the first of each kind.
+fn counts(schema: &Schema) -> [usize; 3] {
+    let numbers = schema.numbers.len().min(FIELDS - schema.categories.len().min(FIELDS / 2));
+    let categories = schema.categories.len().min(FIELDS - numbers);
+    [numbers, categories, schema.keys.len().min(KEYS)]
+}
 
 /// A number or a category.
 #[derive(Debug)]

@@ -38,13 +38,9 @@ struct Field {
 impl Meaning {
     /// One empty window for each text field.
     pub(crate) fn new(settings: &Settings, matters: Matters, schema: &Schema) -> Self {
-        let Settings { window_events, window_texts, .. } = *settings;
-        let field = |pointer: &Arc<str>| Field {
-            pointer: Arc::clone(pointer),
-            window: Window::sharing(window_events, window_texts, SHARE, NEIGHBOURS),
-            gate: Gate::new(window_texts),
-        };
-        Self { matters, fields: schema.texts.iter().map(field).collect() }
+        let mut meaning = Self { matters, fields: Vec::new() };
+        meaning.grow(settings, schema);
+        meaning
     }
 }
 
@@ -86,6 +82,17 @@ impl Channel for Meaning {
                 field.gate.learn(embedding, place);
             }
         }
+    }
+
+    fn grow(&mut self, settings: &Settings, schema: &Schema) -> bool {
+        let Settings { window_events, window_texts, .. } = *settings;
+        let field = |pointer: &Arc<str>| Field {
+            pointer: Arc::clone(pointer),
+            window: Window::sharing(window_events, window_texts, SHARE, NEIGHBOURS),
+            gate: Gate::new(window_texts),
+        };
+        self.fields.extend(schema.texts.iter().skip(self.fields.len()).map(field));
+        true
     }
 
     fn weight(&self, field: usize) -> Weight {

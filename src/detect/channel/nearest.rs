@@ -23,6 +23,7 @@
 use std::sync::Arc;
 
 use super::{Channel, Held, Unit, on_grid};
+use crate::detect::Settings;
 use crate::flow::{Evidence, Point, Reason, Sample, Schema, Traced};
 
 /// Watches all numbers of a lane without keys as one vector.
@@ -44,8 +45,7 @@ pub(crate) struct Nearest {
 impl Nearest {
     /// Has seen nothing.
     pub(crate) fn new(schema: &Schema) -> Self {
-        let silent = !schema.keys.is_empty() || schema.numbers.len() < FIELDS_MIN;
-        let count = if silent { 0 } else { schema.numbers.len().min(FIELDS_MAX) };
+        let count = count(schema);
         Self {
             fields: schema.numbers.iter().take(count).cloned().collect(),
             rows: Rows::new(count),
@@ -129,6 +129,10 @@ impl Channel for Nearest {
         scores.push(self.score);
     }
 
+    fn grow(&mut self, _: &Settings, schema: &Schema) -> bool {
+        self.fields.len() == count(schema)
+    }
+
     fn learn(&mut self, point: &Traced<Point>) {
         let slot = self.rows.push(&self.row, point.origin.offset);
         for column in &mut self.columns {
@@ -170,6 +174,12 @@ impl Channel for Nearest {
     fn held(&self) -> Held {
         Held { rows: self.rows.len(), ..Held::default() }
     }
+}
+
+/// How many numbers are looked at.
+fn count(schema: &Schema) -> usize {
+    let silent = !schema.keys.is_empty() || schema.numbers.len() < FIELDS_MIN;
+    if silent { 0 } else { schema.numbers.len().min(FIELDS_MAX) }
 }
 
 /// Accepted events that others are held against.
@@ -248,7 +258,8 @@ impl Column {
             return None;
         }
         sorted.sort_unstable_by(f64::total_cmp);
-        let longest = sorted.chunk_by(|a, b| a.total_cmp(b).is_eq()).map(<[f64]>::len).max().unwrap_or_default();
+        let longest =
+            sorted.chunk_by(|a, b| a.total_cmp(b).is_eq()).map(<[f64]>::len).max().unwrap_or_default();
         if longest * ATOM_ONE_IN > sorted.len() {
             return None;
         }

@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Channel, Held, Unit};
+use crate::detect::Settings;
 use crate::detect::gain::Gain;
 use crate::detect::lru::{self, Lru};
 use crate::flow::{Evidence, Point, Reason, Sample, Schema, Traced};
@@ -30,17 +31,41 @@ use crate::flow::{Evidence, Point, Reason, Sample, Schema, Traced};
 pub(crate) struct Numeric {
     fields: Vec<Field>,
     keys: Vec<Key>,
+    keys_max: usize,
+    /// How many of the fields, and of the keys, count: one that has joined is no context for the others before it does.
+    heard: [usize; 2],
 }
 
 impl Numeric {
     /// Has seen nothing; remembers at most `keys_max` distinct keys of each key field.
     pub(crate) fn new(keys_max: usize, schema: &Schema) -> Self {
-        let key = |name: &Arc<str>| Key { name: name.clone(), hash: None, own: Lru::new(keys_max) };
-        let field = |name: &Arc<str>| Field::new(name.clone(), schema.keys.len());
-        Self {
-            fields: schema.numbers.iter().map(field).collect(),
-            keys: schema.keys.iter().map(key).collect(),
+        let mut numeric = Self { fields: Vec::new(), keys: Vec::new(), keys_max, heard: [0; 2] };
+        numeric.extend(schema);
+        numeric.hear();
+        numeric
+    }
+
+    fn extend(&mut self, schema: &Schema) {
+        let Self { fields, keys, keys_max, .. } = self;
+        let key = |name: &Arc<str>| Key { name: name.clone(), hash: None, own: Lru::new(*keys_max) };
+        keys.extend(schema.keys.iter().skip(keys.len()).map(key));
+        for field in &mut *fields {
+            field.gains.resize(keys.len(), Gain::default());
         }
+        let field = |name: &Arc<str>| Field::new(name.clone(), keys.len());
+        fields.extend(schema.numbers.iter().skip(fields.len()).map(field));
+        for own in keys.iter_mut().flat_map(|key| key.own.values_mut()) {
+            let mut longer = std::mem::take(own).into_vec();
+            longer.resize(fields.len(), Own::default());
+            *own = longer.into();
+        }
+    }
+
+    /// The keys that may be a context of a field.
+    fn contexts(&self, field: usize) -> &[Key] {
+        let [fields, keys] = self.heard;
+        let count = if field < fields { keys } else { self.keys.len() };
+        self.keys.get(..count).unwrap_or_default()
     }
 }
 
@@ -60,12 +85,21 @@ impl Channel for Numeric {
         }
         for (at, field) in self.fields.iter().enumerate() {
             let value = number(sample, at).filter(|_| field.learned >= ENOUGH);
-            scores.push(value.and_then(|x| field.judge(x, at, &self.keys)).map(|(score, ..)| score));
+            scores.push(value.and_then(|x| field.judge(x, at, self.contexts(at))).map(|(score, ..)| score));
         }
     }
 
     fn fields(&self) -> Vec<Arc<str>> {
         self.fields.iter().map(|field| field.name.clone()).collect()
+    }
+
+    fn grow(&mut self, _: &Settings, schema: &Schema) -> bool {
+        self.extend(schema);
+        true
+    }
+
+    fn hear(&mut self) {
+        self.heard = [self.fields.len(), self.keys.len()];
     }
 
     fn learn(&mut self, point: &Traced<Point>) {
@@ -91,7 +125,7 @@ impl Channel for Numeric {
     fn explain(&self, point: &Traced<Point>, field: usize, evidence: &mut Evidence) {
         let sample = &point.value.sample;
         let (Some(known), Some(x)) = (self.fields.get(field), number(sample, field)) else { return };
-        let Some((_, Some(law), at)) = known.judge(x, field, &self.keys) else { return };
+        let Some((_, Some(law), at)) = known.judge(x, field, self.contexts(field)) else { return };
         let context = key_of(sample, at).map(|value| format!("{}={value}", self.keys[at].name));
         // Of all events as counted; of a key by its law, but not beyond what any event had.
         let low = written(known.work.value(law.at - TENTH * law.below).max(known.least));
@@ -291,7 +325,7 @@ impl Field {
 
     /// The score, the law it comes from if the key is known, and that key; nothing while no key has proved itself.
     fn judge(&self, x: f64, at: usize, keys: &[Key]) -> Option<(f64, Option<Law>, usize)> {
-        let (which, gain) = self.context()?;
+        let (which, gain) = self.context(keys.len())?;
         let key = keys.get(which)?;
         let u = self.work.place(x);
         let own = key.hash.and_then(|hash| key.own.get(hash)?.get(at)).filter(|own| own.count >= KNOWN);
@@ -303,9 +337,10 @@ impl Field {
         Some((if news > least { news } else { 0.0 }, Some(law), which))
     }
 
-    /// The key that has proved to predict this field best, and its gain.
-    fn context(&self) -> Option<(usize, f64)> {
-        let proven = self.gains.iter().enumerate().filter_map(|(at, gain)| Some((at, gain.proven(JOINS)?)));
+    /// The key, of so many, that has proved to predict this field best, and its gain.
+    fn context(&self, keys: usize) -> Option<(usize, f64)> {
+        let gains = self.gains.iter().take(keys).enumerate();
+        let proven = gains.filter_map(|(at, gain)| Some((at, gain.proven(JOINS)?)));
         proven.reduce(|best, other| if other.1 > best.1 { other } else { best })
     }
 

@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use super::numeric::{exactly, written};
 use super::{Channel, Held, Unit, on_grid};
+use crate::detect::Settings;
 use crate::detect::lru::{self, Lru};
 use crate::flow::{Evidence, Point, Reason, Sample, Schema, Traced};
 
@@ -36,6 +37,9 @@ pub(crate) struct Series {
     fields: Vec<Field>,
     /// The key fields, then the categories, and last the whole lane as one series.
     keys: Vec<Key>,
+    /// How many of those are key fields, and how many categories.
+    counts: [usize; 2],
+    keys_max: usize,
     /// Time of the event last scored, until it is learned.
     time: Option<i64>,
 }
@@ -44,19 +48,45 @@ impl Series {
     /// Has seen nothing; remembers at most `keys_max` distinct keys of each key field, fewer if there are many
     /// numbers.
     pub(crate) fn new(keys_max: usize, schema: &Schema) -> Self {
-        let keys_max = keys_max.min(SERIES_MAX / schema.numbers.len().max(1));
-        let named = schema.keys.iter().chain(&schema.categories);
-        let keyed = named.map(|name| Key::new(Some(name.clone()), keys_max));
         let lane = schema.keys.is_empty().then(|| Key::new(None, 1));
-        let keys: Vec<_> = keyed.chain(lane).collect();
+        let keys = lane.into_iter().collect();
+        let mut series = Self { fields: Vec::new(), keys, counts: [0; 2], keys_max, time: None };
+        series.extend(schema);
+        series.hear();
+        series
+    }
+
+    /// Takes in what the schema has more. The whole lane stays a series, if it is one.
+    fn extend(&mut self, schema: &Schema) {
+        let keys_max = self.keys_max.min(SERIES_MAX / schema.numbers.len().max(1));
+        let [keys, categories] = self.counts;
+        self.counts = [schema.keys.len(), schema.categories.len()];
+        // Categories first: their places are behind the keys'.
+        for (at, names) in
+            [(keys + categories, schema.categories.get(categories..)), (keys, schema.keys.get(keys..))]
+        {
+            let new = names.unwrap_or_default().iter().map(|name| Key::new(Some(name.clone()), keys_max));
+            let more = new.len();
+            self.keys.splice(at..at, new);
+            for field in &mut self.fields {
+                field.gates.splice(at..at, std::iter::repeat_n(Gate::default(), more));
+                field.force = field.force.map(|force| if force < at { force } else { force + more });
+            }
+        }
+        let count = self.keys.len();
         let field = |name: &Arc<str>| Field {
             name: name.clone(),
-            gates: vec![Gate::default(); keys.len()],
+            gates: vec![Gate::default(); count],
             force: None,
             value: None,
             look: None,
+            heard: false,
         };
-        Self { fields: schema.numbers.iter().map(field).collect(), keys, time: None }
+        self.fields.extend(schema.numbers.iter().skip(self.fields.len()).map(field));
+        for key in &mut self.keys {
+            key.own.shrink(keys_max);
+            key.own.values_mut().for_each(|own| own.extend(self.fields.len()));
+        }
     }
 
     /// Takes in the event last scored.
@@ -81,7 +111,7 @@ impl Series {
             }
         }
         for (at, field) in self.fields.iter_mut().enumerate() {
-            let Some(before) = field.choose() else { continue };
+            let Some(before) = field.choose(&self.keys) else { continue };
             for own in self.keys[before].own.values_mut() {
                 own.courses[at] = None;
             }
@@ -124,6 +154,16 @@ impl Channel for Series {
 
     fn fields(&self) -> Vec<Arc<str>> {
         self.fields.iter().map(|field| field.name.clone()).collect()
+    }
+
+    fn grow(&mut self, _: &Settings, schema: &Schema) -> bool {
+        self.extend(schema);
+        true
+    }
+
+    fn hear(&mut self) {
+        self.fields.iter_mut().for_each(|field| field.heard = true);
+        self.keys.iter_mut().for_each(|key| key.heard = true);
     }
 
     fn learn(&mut self, _: &Traced<Point>) {
@@ -180,12 +220,15 @@ struct Field {
     /// Of the event last scored.
     value: Option<f64>,
     look: Option<Look>,
+    /// Whether it counts: then no key may come into force that does not yet.
+    heard: bool,
 }
 
 impl Field {
     /// Puts the best key into force; gives the one that was, if that changed.
-    fn choose(&mut self) -> Option<usize> {
-        let open = self.gates.iter().enumerate().filter(|(_, gate)| gate.is_on());
+    fn choose(&mut self, keys: &[Key]) -> Option<usize> {
+        let heard = |which: usize| !self.heard || keys.get(which).is_some_and(|key| key.heard);
+        let open = self.gates.iter().enumerate().filter(|(which, gate)| gate.is_on() && heard(*which));
         let better = |best: (usize, f64), at: (usize, f64)| if at.1 > best.1 { at } else { best };
         let (best, continuity) = open.map(|(which, gate)| (which, gate.continuity())).reduce(better)?;
         let before = self.force;
@@ -205,11 +248,12 @@ struct Key {
     /// Of the event last scored.
     hash: Option<u64>,
     own: Lru<Own>,
+    heard: bool,
 }
 
 impl Key {
     fn new(name: Option<Arc<str>>, keys_max: usize) -> Self {
-        Self { name, hash: None, own: Lru::new(keys_max) }
+        Self { name, hash: None, own: Lru::new(keys_max), heard: false }
     }
 }
 
@@ -223,6 +267,14 @@ struct Own {
 impl Own {
     fn new(numbers: usize) -> Self {
         Self { traces: vec![Trace::default(); numbers].into(), courses: vec![None; numbers].into() }
+    }
+
+    fn extend(&mut self, numbers: usize) {
+        let Self { traces, courses } = std::mem::replace(self, Self::new(0));
+        let (mut traces, mut courses) = (traces.into_vec(), courses.into_vec());
+        traces.resize(numbers, Trace::default());
+        courses.resize(numbers, None);
+        *self = Self { traces: traces.into(), courses: courses.into() };
     }
 }
 

@@ -90,6 +90,12 @@ impl Channel for Text {
         }
     }
 
+    fn grow(&mut self, settings: &Settings, schema: &Schema) -> bool {
+        let new = schema.texts.iter().skip(self.fields.len());
+        self.fields.extend(new.map(|pointer| Field::new(pointer, settings)));
+        true
+    }
+
     fn learn(&mut self, _: &Traced<Point>) {
         self.fields.iter_mut().for_each(|field| field.pass(true));
     }

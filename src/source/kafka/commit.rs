@@ -15,7 +15,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::context::Context;
 use super::metadata::CommitMetadata;
-use crate::flow::{Lane, Schema};
+use crate::flow::{Lane, Reading};
 use crate::source::SourceError;
 
 /// How far a lane is to be committed.
@@ -28,7 +28,7 @@ pub(super) struct Mark {
     /// Where to replay from.
     pub(super) replay_from: i64,
     /// What the lane's fields were inferred to be.
-    pub(super) schema: Option<Arc<Schema>>,
+    pub(super) reading: Option<Arc<Reading>>,
 }
 
 /// What became of a commit.
@@ -123,7 +123,7 @@ fn commit(consumer: &BaseConsumer<Context>, marks: &[Mark]) -> KafkaResult<()> {
     for mark in marks {
         let mut element = list.add_partition(&mark.lane.topic, mark.lane.partition);
         element.set_offset(Offset::Offset(mark.offset))?;
-        element.set_metadata(CommitMetadata::new(mark.replay_from, mark.schema.as_deref()).encode());
+        element.set_metadata(CommitMetadata::new(mark.replay_from, mark.reading.as_deref()).encode());
     }
     if consumer.assignment_lost() {
         return Err(KafkaError::ConsumerCommit(rdkafka::error::RDKafkaErrorCode::AssignmentLost));

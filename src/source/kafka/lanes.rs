@@ -10,7 +10,7 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 
 use super::commit::Mark;
 use super::starts::StartAt;
-use crate::flow::{Lane, Origin, Record, Schema, Time, Traced};
+use crate::flow::{Lane, Origin, Reading, Record, Time, Traced};
 use crate::pipeline::Commit;
 use crate::source::{Inlets, Status, send_read};
 
@@ -29,8 +29,8 @@ pub(super) struct Held {
     pub(super) position: i64,
     pending: Vec<Traced<Record>>,
     pending_bytes: usize,
-    /// How far it may be committed: offset and where to replay from.
-    latest: Option<(i64, i64, Option<Arc<Schema>>)>,
+    /// How far it may be committed: offset, where to replay from, and how records are read from there on.
+    latest: Option<(i64, i64, Option<Arc<Reading>>)>,
     /// The offset last asked to be committed.
     asked: Option<i64>,
 }
@@ -144,7 +144,7 @@ impl Lanes {
         let behind = held.latest.as_ref().is_some_and(|(offset, ..)| commit.offset < *offset);
         if held.generation == commit.generation && !behind {
             let replay_from = commit.replay_from.clamp(0, commit.offset.max(0));
-            held.latest = Some((commit.offset, replay_from, commit.schema.clone()));
+            held.latest = Some((commit.offset, replay_from, commit.reading.clone()));
         }
     }
 
@@ -152,11 +152,11 @@ impl Lanes {
     pub(super) fn commits_due(&mut self, which: impl Fn(&Lane) -> bool) -> Vec<Mark> {
         let mut marks = Vec::new();
         for held in self.held.iter_mut().filter(|held| which(&held.lane)) {
-            let Some((offset, replay_from, schema)) = &held.latest else { continue };
+            let Some((offset, replay_from, reading)) = &held.latest else { continue };
             if held.asked != Some(*offset) {
                 held.asked = Some(*offset);
-                let (lane, schema) = (held.lane.clone(), schema.clone());
-                marks.push(Mark { lane, offset: *offset, replay_from: *replay_from, schema });
+                let (lane, reading) = (held.lane.clone(), reading.clone());
+                marks.push(Mark { lane, offset: *offset, replay_from: *replay_from, reading });
             }
         }
         marks
@@ -227,14 +227,14 @@ mod tests {
 
     fn lanes() -> Lanes {
         let mut lanes = Lanes::new(10);
-        let start = StartAt { from: 5, live_from: 7, fresh: false, schema: None };
+        let start = StartAt { from: 5, live_from: 7, fresh: false, reading: None };
         lanes.insert(lane(0), 3, 0, &start);
         lanes.insert(lane(1), 3, 0, &start);
         lanes
     }
 
     fn commit(partition: i32, generation: u64, offset: i64, replay_from: i64) -> Commit {
-        Commit { lane: lane(partition), generation, offset, replay_from, schema: None }
+        Commit { lane: lane(partition), generation, offset, replay_from, reading: None }
     }
 
     #[test]
@@ -246,7 +246,7 @@ mod tests {
         lanes.note(&commit(0, 2, 99, 9));
         lanes.note(&commit(0, 4, 99, 9));
         lanes.note(&commit(7, 3, 99, 9));
-        let expected = vec![Mark { lane: lane(0), offset: 12, replay_from: 9, schema: None }];
+        let expected = vec![Mark { lane: lane(0), offset: 12, replay_from: 9, reading: None }];
         assert_eq!(lanes.commits_due(|_| true), expected);
         assert_eq!(lanes.commits_due(|_| true), [], "asked for already");
         lanes.ask_again();
@@ -257,17 +257,17 @@ mod tests {
     #[test]
     fn a_new_group_commits_where_it_begins() {
         let mut lanes = Lanes::new(10);
-        lanes.insert(lane(0), 1, 0, &StartAt { from: 4, live_from: 4, fresh: true, schema: None });
+        lanes.insert(lane(0), 1, 0, &StartAt { from: 4, live_from: 4, fresh: true, reading: None });
         assert_eq!(
             lanes.commits_due(|_| true),
-            [Mark { lane: lane(0), offset: 4, replay_from: 4, schema: None }]
+            [Mark { lane: lane(0), offset: 4, replay_from: 4, reading: None }]
         );
     }
 
     #[test]
     fn partitions_are_found_among_others() {
         let mut lanes = Lanes::new(10);
-        let start = StartAt { from: 0, live_from: 0, fresh: false, schema: None };
+        let start = StartAt { from: 0, live_from: 0, fresh: false, reading: None };
         for (topic, partition) in [("b", 1), ("a", 10), ("a", 2), ("b", 0)] {
             lanes.insert(Lane { topic: topic.into(), partition }, 1, 0, &start);
         }

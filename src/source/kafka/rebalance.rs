@@ -99,8 +99,8 @@ impl Session<'_> {
         let shard = self.inlets.seat();
         tracing::info!(%lane, generation, shard, from = start.from, live_from = start.live_from, "assigned");
         let live_from = start.live_from;
-        let schema = start.schema.clone();
-        self.inlets.push(shard, Action::Assigned { lane: lane.clone(), generation, live_from, schema });
+        let reading = start.reading.clone();
+        self.inlets.push(shard, Action::Assigned { lane: lane.clone(), generation, live_from, reading });
         self.lanes.insert(lane.clone(), generation, shard, start);
         let committed = (!start.fresh).then_some(start.live_from);
         let report = LaneReport { generation, position: start.from, end: None, committed };

@@ -14,7 +14,7 @@ use super::Start;
 use super::context::Context;
 use super::lanes::guarded;
 use super::metadata::CommitMetadata;
-use crate::flow::{Lane, Schema};
+use crate::flow::{Lane, Reading};
 
 /// Where to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) struct StartAt {
     /// Whether the group has no committed offset there.
     pub(super) fresh: bool,
     /// What the fields were inferred to be before.
-    pub(super) schema: Option<Arc<Schema>>,
+    pub(super) reading: Option<Arc<Reading>>,
 }
 
 /// A committed offset and what was written beside it.
@@ -158,7 +158,7 @@ fn decide(lane: &Lane, committed: Option<&Committed>, low: i64, high: i64, start
             Start::Earliest => low,
             Start::Latest => high,
         };
-        StartAt { from, live_from: from, fresh: true, schema: None }
+        StartAt { from, live_from: from, fresh: true, reading: None }
     };
     let Some(Committed { offset, metadata }) = committed else { return fresh() };
     if *offset > high {
@@ -183,12 +183,12 @@ fn decide(lane: &Lane, committed: Option<&Committed>, low: i64, high: i64, start
     if decoded.is_none() {
         tracing::warn!(%lane, committed = *offset, "the commit's metadata is not ours; nothing is replayed");
     }
-    let schema = decoded.as_ref().and_then(CommitMetadata::schema);
+    let reading = decoded.as_ref().and_then(|metadata| metadata.reading(*offset)).map(Arc::new);
     let replay_from = decoded.map_or(*offset, |metadata| metadata.replay_from);
     if replay_from < low && low < *offset {
         tracing::warn!(%lane, replay_from, oldest = low, "retention has eaten part of what was to be replayed");
     }
-    StartAt { from: replay_from.max(low), live_from: (*offset).max(low), fresh: false, schema }
+    StartAt { from: replay_from.max(low), live_from: (*offset).max(low), fresh: false, reading }
 }
 
 /// Partitions and offsets for an assign; to be dropped right after it.
@@ -260,7 +260,7 @@ mod tests {
         let metadata = Some(r#"{"v":1,"replay_from":5}"#.to_owned());
         let known = Committed { offset: 8, metadata };
         let at = settle(&lane, Some(&known), Err("no leader"), Start::Latest);
-        assert_eq!(at, Ok(StartAt { from: 5, live_from: 8, fresh: false, schema: None }));
+        assert_eq!(at, Ok(StartAt { from: 5, live_from: 8, fresh: false, reading: None }));
         assert_eq!(settle(&lane, None, Err("no leader"), Start::Latest), Err("no leader"));
     }
 
