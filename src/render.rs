@@ -1,7 +1,7 @@
 //! Writes an event as a model reads it.
 //!
-//! Models want columns, events are what somebody felt like sending: a [`Schema`] names the columns, once for a
-//! lane, and every event is then read by it alone. A field that is missing or of another type is `None`, never a
+//! Models want columns, events are what somebody felt like sending: a [`Schema`] names the columns of a lane (those that
+//! join later stand behind the first), and every event is then read by it alone. A field that is missing or of another type is `None`, never a
 //! guess, so that one odd event cannot change what the next one means.
 
 mod categories;
