@@ -119,29 +119,30 @@ fn log_late(lane: u64) -> Log {
             offset += 1 + i64::from(dice.below(10) == 0);
             let host = ["web-1", "web-2", "db-1"][dice.below(3)];
             let took = 20 + dice.below(50);
-            let mut late = String::new();
+            let mut late = Vec::new();
             if !(210..260).contains(&number) && number >= 40 {
                 let size = if number > 740 && dice.below(30) == 0 { 90_000 } else { 300 + dice.below(200) };
-                late += &format!(r#","size":{size}"#);
+                late.push(format!(r#""size":{size}"#));
             }
             if number >= 120 {
                 let odd = number > 740 && dice.below(30) == 0;
                 let region = if odd { "mars" } else { ["eu", "us"][dice.below(2)] };
                 let note = ["checked by the night shift", "closed by the day shift"][dice.below(2)];
                 let id = format!("a{:015x}b{number:06}", dice.below(1 << 40));
-                late += &format!(r#","where":{{"region":"{region}","note":"{note}"}},"id":"{id}""#);
+                late.push(format!(r#""where":{{"region":"{region}","note":"{note}"}},"id":"{id}""#));
             }
             if number >= 830 {
-                late += &format!(r#","tenant":"t{}""#, dice.below(3));
+                late.push(format!(r#""tenant":"t{}""#, dice.below(3)));
             }
             match dice.below(40) {
                 0 => return (offset, Some(b"{\"message\": broken".to_vec())),
                 1 => return (offset, None),
                 // Nothing else is there: it is put aside until that is read.
-                2 => return (offset, Some(format!("{{{}}}", late.trim_start_matches(',')).into_bytes())),
+                2 => return (offset, Some(format!("{{{}}}", late.join(",")).into_bytes())),
                 _ => {}
             }
             let message = if number == 101 { UNEMBEDDABLE } else { "GET /cart took a while" };
+            let late: String = late.iter().flat_map(|field| [",", field]).collect();
             (offset, Some(event(host, took, message, &late)))
         })
         .collect()
