@@ -108,6 +108,11 @@ impl<V> Lru<V> {
         self.slots.len()
     }
 
+    /// Whether a new key would take another one's place.
+    pub(crate) fn is_full(&self) -> bool {
+        self.slots.len() >= self.capacity
+    }
+
     /// How many it has forgotten for want of room.
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted
@@ -213,7 +218,7 @@ mod tests {
         map.entry(1, || 0);
         map.entry(4, || 40);
         assert_eq!((map.get(2), map.get(1), map.get(4)), (None, Some(&1), Some(&40)));
-        assert_eq!((map.len(), map.evicted()), (3, 1));
+        assert_eq!((map.len(), map.evicted(), map.is_full()), (3, 1, true));
         map.entry(5, || 50);
         assert_eq!(map.get(3), None);
         map.entry(6, || 60);

@@ -75,11 +75,12 @@ fn onnx(settings: &Settings) -> Vec<Check> {
             }
         }
         Err(why) => {
-            checks.push(Check::fail(
-                "model",
-                why.clone(),
-                "outlierd model inspect DIR says more; a file that is damaged is pulled anew",
-            ));
+            let remedy = if why.starts_with("cuda") {
+                "nvidia-smi shows the devices; python's onnxruntime-gpu has to be of the CUDA that is there"
+            } else {
+                "outlierd model inspect DIR says more; a file that is damaged is pulled anew"
+            };
+            checks.push(Check::fail("model", why.clone(), remedy));
             checks.push(Check::skipped("provider", "the model does not run"));
             checks.push(Check::skipped("test embedding", "the model does not run"));
         }

@@ -162,6 +162,11 @@ impl Surroundings {
         Self { variable: variable("ORT_DYLIB_PATH"), beside, prefixes }
     }
 
+    /// Folders of Python's packages, most particular first.
+    pub fn packages(&self) -> impl Iterator<Item = PathBuf> {
+        self.prefixes.iter().flat_map(|prefix| site_packages(prefix)).filter(|packages| packages.is_dir())
+    }
+
     /// Where to look, in order. What the operator names is the only place; the rest is searched. No Python is run.
     pub fn places(&self, library: Option<&Path>) -> Vec<Place> {
         if let Some(path) = library {
@@ -174,12 +179,8 @@ impl Surroundings {
         for folder in self.beside.iter().flat_map(|beside| [beside.clone(), beside.join("lib")]) {
             places.extend(libraries(&folder, "beside the binary"));
         }
-        for prefix in &self.prefixes {
-            for packages in site_packages(prefix) {
-                if packages.is_dir() {
-                    places.extend(libraries(&packages.join("onnxruntime/capi"), "python"));
-                }
-            }
+        for packages in self.packages() {
+            places.extend(libraries(&packages.join("onnxruntime/capi"), "python"));
         }
         let loader = ["libonnxruntime.so", "libonnxruntime.so.1"];
         places.extend(loader.map(|name| Place { path: PathBuf::from(name), because: "loader" }));

@@ -207,6 +207,8 @@ impl Plan {
         let Some(id) = cuda else { return self.warm_model(None) };
         self.warm_model(Some(id)).or_else(|error| {
             if device != Device::Auto && fallback == Fallback::Fail {
+                // What does not load on the CPU either is no fault of the device's.
+                self.warm_model(None)?;
                 let hint = "install onnxruntime-gpu with CUDA and cuDNN, or set [model] fallback = \"cpu\"";
                 return Err(EmbedError::Unusable(format!("cuda device {id} does not work: {error}; {hint}")));
             }

@@ -138,7 +138,7 @@ impl Channel for Categorical {
 
     fn learn(&mut self, _: &Traced<Point>) {
         for pair in self.pairs.iter_mut().chain(&mut self.coming) {
-            pair.observe(&self.keys, self.clock);
+            pair.observe(&self.keys, self.clock, true);
             pair.learn(&self.keys, self.clock, self.decay);
         }
         for field in &mut self.fields {
@@ -175,7 +175,7 @@ impl Channel for Categorical {
     fn skip(&mut self) {
         // How often habits are broken is learned of all events, or what the guard turns away would look ever rarer.
         for pair in self.pairs.iter_mut().chain(&mut self.coming) {
-            pair.observe(&self.keys, self.clock);
+            pair.observe(&self.keys, self.clock, false);
         }
     }
 
@@ -184,7 +184,9 @@ impl Channel for Categorical {
         let (Some(known), Some((_, pair))) = (self.fields.get(field), self.judge(field)) else { return };
         let Some(value) = category_of(sample, field) else { return };
         let Some((context, events)) = self.named(pair, field, sample) else { return };
-        let seen = match pair.joint.get(pair.hash.unwrap_or_default()).map_or(0, |count| count.seen) {
+        let both = pair.joint.get(pair.hash.unwrap_or_default()).map_or(0, |count| count.seen);
+        // The combination may outlive its context in a full table.
+        let seen = match both.min(events) {
             0 => "never".to_owned(),
             1 => "once".to_owned(),
             seen => format!("{} times", grouped(seen)),
@@ -412,14 +414,16 @@ impl Pair {
     }
 
     /// Takes note whether the event last met breaks a habit: once, whether it is learned or not. What comes again is told of
-    /// as long as it is strange by its law, and no longer by this.
-    fn observe(&mut self, keys: &[Key], clock: u64) {
+    /// as long as it is strange by its law, and no longer by this. What is not learned takes no place of what was.
+    fn observe(&mut self, keys: &[Key], clock: u64, learned: bool) {
         let Some(hash) = self.hash else { return };
         let clock = match self.other {
             Other::Field(_) => clock,
             Other::Key(at) => keys[at].total.events,
         };
-        self.joint.entry(hash, Count::default).met = clock + 1;
+        if learned || !self.joint.is_full() || self.joint.get(hash).is_some() {
+            self.joint.entry(hash, Count::default).met = clock + 1;
+        }
         let Some(unheard) = self.unheard else { return };
         for share in self.shares.iter_mut().filter(|share| share.mass >= 2.0) {
             share.habits.observe(share.mass, unheard);

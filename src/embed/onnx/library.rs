@@ -105,10 +105,18 @@ fn log(level: LogLevel, category: &str, message: &str) {
     }
 }
 
-/// Python's wheels keep CUDA and cuDNN in `site-packages/nvidia`, where the loader does not look. Whether this was
-/// needed and enough, the provider will tell.
+/// Python's wheels keep CUDA and cuDNN in `site-packages/nvidia`, where the loader does not look: beside the library's own
+/// package, else in the first installation that has them. Whether this was needed and enough, the provider will tell.
 fn preload_cuda(library: &Path) {
-    let Some(nvidia) = library.ancestors().nth(3).map(|packages| packages.join("nvidia")) else { return };
+    // They are large, and a library without that provider has no use for them.
+    if !library.with_file_name("libonnxruntime_providers_cuda.so").is_file() {
+        return;
+    }
+    let (beside, around) = (library.ancestors().nth(3).map(Path::to_owned), Surroundings::of_process());
+    let packages = beside.into_iter().chain(around.packages());
+    let Some(nvidia) = packages.map(|packages| packages.join("nvidia")).find(|nvidia| nvidia.is_dir()) else {
+        return;
+    };
     for (cuda, cudnn) in [(Some(nvidia.join("cu13/lib")), None), (None, Some(nvidia.join("cudnn/lib")))] {
         let present = |folder: Option<PathBuf>| folder.filter(|folder| folder.is_dir());
         if let Err(error) = ep::cuda::preload_dylibs(present(cuda).as_deref(), present(cudnn).as_deref()) {
