@@ -10,6 +10,7 @@ mod browser;
 mod client;
 mod command;
 mod config;
+mod dense;
 mod deploy;
 mod detect;
 mod doctor;
