@@ -22,6 +22,11 @@ impl Dice {
         (0..12).map(|_| self.unit()).sum::<f64>() - 6.0
     }
 
+    #[expect(clippy::cast_sign_loss, reason = "a draw is not below 0")]
+    fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        &all[((all.len() as f64 * self.unit()) as usize).min(all.len() - 1)]
+    }
+
     fn one_in(&mut self, events: f64) -> bool {
         self.unit() * events < 1.0
     }
@@ -33,11 +38,11 @@ fn clusters(events: u32) -> String {
     let centres: Vec<[f64; 8]> = (0..3).map(|_| std::array::from_fn(|_| 4.0 * dice.bell())).collect();
     for _ in 0..events {
         let odd = dice.one_in(200.0);
-        let mut own = (3.0 * dice.unit()) as usize;
+        let mut own = dice.one_of(&centres);
         lines.push('{');
-        for at in 0..8 {
-            own = if odd { (3.0 * dice.unit()) as usize } else { own };
-            write!(lines, "\"x{at}\":{:.4},", centres[own.min(2)][at] + 0.7 * dice.bell()).unwrap();
+        for at in 0..own.len() {
+            own = if odd { dice.one_of(&centres) } else { own };
+            write!(lines, "\"x{at}\":{:.4},", own[at] + 0.7 * dice.bell()).unwrap();
         }
         writeln!(lines, "\"label\":{}}}", u8::from(odd)).unwrap();
     }
