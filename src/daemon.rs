@@ -205,7 +205,15 @@ fn start_source(
     stop: &Stop,
     watched: &Watched,
 ) -> Result<JoinHandle<Result<(), SourceError>>, Error> {
-    let (settings, status, flag) = (config.source.clone(), Arc::clone(&watched.source), stop.flag());
+    let (mut settings, status, flag) = (config.source.clone(), Arc::clone(&watched.source), stop.flag());
+    if let (SourceConfig::Kafka(source), SinkConfig::Kafka(sink)) = (&mut settings, &config.sink) {
+        source.leave_out(
+            [Some(&sink.alerts_topic), sink.dead_letter_topic.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(String::as_str),
+        );
+    }
     spawn("source", stop, move || match &settings {
         SourceConfig::Kafka(settings) => source::kafka::run(settings, inlets, &commits, &flag, &status),
         SourceConfig::File(settings) => source::file::run(settings, inlets, &commits, &flag, &status),

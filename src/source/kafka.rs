@@ -83,6 +83,18 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// Takes no pattern to mean these topics, of letters, digits, dots, lines and underscores: what the daemon writes itself
+    /// would come back for ever.
+    pub fn leave_out<'a>(&mut self, own: impl IntoIterator<Item = &'a str>) {
+        if self.topics.iter().any(|topic| topic.starts_with('^')) {
+            let own = own.into_iter().map(|topic| format!("^{}$", topic.replace('.', "[.]")));
+            let own = own.collect::<Vec<_>>().join(",");
+            self.options.push(("topic.blacklist".to_owned(), own));
+        }
+    }
+}
+
 impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let options: Vec<&str> = self.options.iter().map(|(key, _)| key.as_str()).collect();

@@ -218,19 +218,23 @@ fn missing_topics_are_an_error_that_names_them() {
 }
 
 #[test]
-fn a_pattern_reads_every_topic_that_fits() {
+fn a_pattern_reads_every_topic_that_fits_but_for_the_daemons_own() {
     let cluster = cluster("events-a", 1);
-    cluster.create_topic("events-b", 1, 1).unwrap();
-    cluster.create_topic("other", 1, 1).unwrap();
+    for topic in ["events-b", "events-own.alerts", "events-own.dead", "other"] {
+        cluster.create_topic(topic, 1, 1).unwrap();
+    }
     let brokers = cluster.bootstrap_servers();
-    for topic in ["events-a", "events-b", "other"] {
+    for topic in ["events-own.alerts", "events-own.dead", "events-a", "events-b", "other"] {
         produce(&brokers, topic, 1, 0, 10);
     }
-    let rig = start(settings(&brokers, "^events-.*"), 4);
+    let mut settings = settings(&brokers, "^events-.*");
+    settings.leave_out(["events-own.alerts", "events-own.dead"]);
+    let rig = start(settings, 4);
     let mut seen = Seen::default();
     seen.until(&rig, |seen| seen.count() == 20);
     let topics: Vec<_> = seen.records.keys().map(|lane| lane.topic.to_string()).collect();
     assert_eq!(topics, ["events-a", "events-b"]);
+    assert_eq!(seen.assigned.len(), 2, "nothing of its own");
     rig.finish().unwrap();
 }
 
