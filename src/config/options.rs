@@ -247,8 +247,19 @@ fn checked(name: &str, node: &Node) -> Result<Option<String>, String> {
                 if secret { "its value must not be shown, see CONFIGURATION.md".to_owned() } else { why };
             format!("is refused by librdkafka: {why}")
         })?;
+        if is_misread(name, &text) {
+            let what = "is not a whole number that librdkafka could read; write milliseconds or bytes, without a unit";
+            return Err(what.to_owned());
+        }
     }
     Ok(Some(text))
+}
+
+/// Whether librdkafka would take another number than was meant: it reads the digits at the beginning ("60s" as 60 ms), and
+/// of those what fits into 32 bits.
+fn is_misread(name: &str, text: &str) -> bool {
+    let digits = text.trim_start_matches(['-', '+']).starts_with(|c: char| c.is_ascii_digit());
+    digits && text.parse::<i32>().is_err() && kafka::accepts(name, "x").is_err()
 }
 
 fn unknown(name: &str) -> String {

@@ -209,6 +209,13 @@ pub(super) const VALUES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "[kafka.options]\n\"socket.timeout.ms\" = \"60s\"\n\"session.timeout.ms\" = 4294973296\n\"client.rack\" = \"2nd\"\n\"socket.keepalive.enable\" = \"1\"\n",
+        &[
+            "FILE:2: kafka.options.socket.timeout.ms: is not a whole number that librdkafka could read; write milliseconds or bytes, without a unit",
+            "FILE:3: kafka.options.session.timeout.ms: is not a whole number that librdkafka could read; write milliseconds or bytes, without a unit",
+        ],
+    ),
+    (
         "[kafka.options]\n\"socket.timeout\" = 5000\n",
         &[
             "FILE:2: kafka.options.socket.timeout: is no option of librdkafka that passes through; did you mean \"socket.timeout.ms\"?",
