@@ -74,8 +74,9 @@ fn hosts(minutes: u32) -> String {
     lines
 }
 
-fn graded(name: &str, lines: &str, sets: &[(&str, &str)]) -> Report {
-    let path = std::env::temp_dir().join(format!("outlierd-dense-{name}-{}.jsonl", std::process::id()));
+/// What a backtest of lines of JSON with a label finds, by the configuration's settings; two fifths are not graded.
+pub(crate) fn graded(name: &str, lines: &str, sets: &[(&str, &str)]) -> Report {
+    let path = std::env::temp_dir().join(format!("outlierd-graded-{name}-{}.jsonl", std::process::id()));
     std::fs::write(&path, lines).unwrap();
     let settings = backtest::Settings {
         inputs: vec![path.display().to_string()],

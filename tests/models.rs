@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use outlierd::backtest::{self, Labels, Report};
+use outlierd::backtest::Report;
 use outlierd::batch;
 use outlierd::embed::onnx::{Device, Onnx, Settings};
 use outlierd::embed::worker::{self, Worker};
@@ -13,7 +13,7 @@ use outlierd::embed::{EmbedError, Embedder};
 use outlierd::flow::Embedding;
 use outlierd::pipeline::EmbedRequest;
 
-use crate::paraphrase;
+use crate::{dense, paraphrase};
 
 fn part(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-parts").join(name);
@@ -161,25 +161,13 @@ fn missing_and_wrong_files_are_named() {
     assert!(why.contains("lower [model] tokens_max"), "MiniLM has 512 positions: {why}");
 }
 
-/// What a backtest of lines of JSON with a label finds, by the configuration's settings.
+/// What a backtest of lines of JSON with a label finds, with the real model at hand.
 fn graded(name: &str, lines: &str, sets: &[(&str, &str)]) -> Report {
-    let path = std::env::temp_dir().join(format!("outlierd-{name}-{}.jsonl", std::process::id()));
-    std::fs::write(&path, lines).unwrap();
-    let settings = backtest::Settings {
-        inputs: vec![path.display().to_string()],
-        labels: Some(Labels { field: "label".to_owned(), positive: Vec::new(), normal: Vec::new() }),
-        skip: 0.4,
-        quiet: true,
-        ..backtest::Settings::default()
-    };
     let (model, library) = (part("minilm"), part("onnxruntime/libonnxruntime.so"));
     let paths = [("model.path", &model), ("model.library", &library)];
-    let paths = paths.map(|(key, path)| (key.to_owned(), path.display().to_string()));
-    let sets = sets.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    let config = backtest::configure(None, &sets.chain(paths).collect::<Vec<_>>(), &settings).unwrap();
-    let report = backtest::run(&config, &settings);
-    std::fs::remove_file(&path).unwrap();
-    report.unwrap()
+    let paths = paths.map(|(key, path)| (key, path.display().to_string()));
+    let paths = paths.iter().map(|(key, path)| (*key, path.as_str()));
+    dense::graded(name, lines, &sets.iter().copied().chain(paths).collect::<Vec<_>>())
 }
 
 const ONNX: [(&str, &str); 2] = [("model.kind", "onnx"), ("model.device", "cpu")];
