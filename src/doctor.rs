@@ -1,7 +1,7 @@
 //! Looks at everything that the daemon needs, says what is there and what is wrong, and what to do about it.
 //!
 //! It starts nothing and leaves nothing: no group is joined, no record written, and a file made to see whether a folder
-//! can be written to is gone again. What only doing would show is said to be not tried, never to be well. Each
+//! can be written to is gone again. What could not be looked at is said in the end, and never to be well. Each
 //! question has a time limit, those to the broker together stay under 20 s; only a model takes as long as it takes to
 //! load.
 
@@ -26,6 +26,8 @@ pub enum Status {
     Fail,
     /// Not looked at, and why.
     Skipped,
+    /// Not looked at: these settings do without it.
+    Unneeded,
 }
 
 /// One question and its answer.
@@ -51,6 +53,11 @@ impl Check {
     /// Not looked at.
     pub fn skipped(name: &str, why: impl Into<String>) -> Self {
         Self { name: name.to_owned(), status: Status::Skipped, found: why.into(), remedy: None }
+    }
+
+    /// Not needed.
+    pub fn unneeded(name: &str, why: impl Into<String>) -> Self {
+        Self { status: Status::Unneeded, ..Self::skipped(name, why) }
     }
 
     /// Perhaps wrong.
@@ -90,21 +97,33 @@ impl Report {
                 Status::Ok => "ok",
                 Status::Warn => "WARN",
                 Status::Fail => "FAIL",
-                Status::Skipped => "-",
+                Status::Skipped => "?",
+                Status::Unneeded => "-",
             };
             add(&mut text, &format!("{status:<5} {:<26} {}\n", check.name, indented(&check.found)));
             if let Some(remedy) = &check.remedy {
                 add(&mut text, &format!("{:<33}do: {}\n", "", indented(remedy)));
             }
         }
-        let count = |status| self.checks.iter().filter(|check| check.status == status).count();
-        let (failed, warned) = (count(Status::Fail), count(Status::Warn));
-        let end = match (failed, warned) {
-            (0, 0) => "all is well\n".to_owned(),
-            (0, warned) => format!("it can run; {warned} to look at\n"),
-            (failed, warned) => format!("it cannot run: {failed} failed, {warned} to look at\n"),
+        text + &self.end()
+    }
+
+    /// What it comes to, in a line or two.
+    fn end(&self) -> String {
+        let named = |status| self.checks.iter().filter(move |check| check.status == status);
+        let (failed, warned) = (named(Status::Fail).count(), named(Status::Warn).count());
+        let skipped: Vec<&str> = named(Status::Skipped).map(|check| check.name.as_str()).collect();
+        let end = match (failed, warned, skipped.is_empty()) {
+            (0, 0, true) => "all is well",
+            (0, 0, false) => "what was looked at is well",
+            (0, warned, _) => &format!("it can run; {warned} to look at"),
+            (failed, warned, _) => &format!("it cannot run: {failed} failed, {warned} to look at"),
         };
-        text + &end
+        if skipped.is_empty() {
+            format!("{end}\n")
+        } else {
+            format!("{end}; not looked at: {}\n", skipped.join(", "))
+        }
     }
 }
 

@@ -79,7 +79,7 @@ impl Broker {
         Self::start_with("")
     }
 
-    /// A broker of the caller's own, with settings added, a line each.
+    /// A broker of the caller's own, with settings added, a line each; `@port@` and `@controller@` stand for its ports.
     pub(crate) fn start_with(settings: &str) -> Broker {
         let mut node = Node::claim();
         let bootstrap = node.bootstrap();
@@ -143,6 +143,7 @@ pub(crate) enum Resource<'a> {
 #[derive(Clone, Copy)]
 pub(crate) enum Operation {
     Read = 3,
+    Write = 4,
     Describe = 8,
 }
 
@@ -207,7 +208,8 @@ impl Node {
             properties,
             "listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\n\
-             log.dirs={folder}/log\n{settings}"
+             log.dirs={folder}/log\n{}",
+            settings.replace("@port@", &port.to_string()).replace("@controller@", &controller.to_string())
         )
         .map_err(io::Error::other)?;
         fs::write(self.folder.join("server.properties"), properties)?;

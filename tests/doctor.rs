@@ -82,9 +82,10 @@ fn a_healthy_daemon_is_found_healthy_and_its_lag_counted() {
     {
         assert_eq!(status(&checks, name), "ok", "{checks:#?}");
     }
-    for name in ["join the group", "write", "transactional id"] {
-        assert_eq!(status(&checks, name), "skipped");
+    for name in ["join the group", &format!("write {alerts}"), &format!("write {letters}")] {
+        assert_eq!(status(&checks, name), "ok", "{checks:#?}");
     }
+    assert_eq!(status(&checks, "transactional id"), "unneeded");
     assert!(committed(broker.bootstrap(), &group, &topic, 3).is_empty(), "it leaves no trace");
 
     let mut daemon = Daemon::start(&run_arguments(broker.bootstrap(), &group, &topic, &sets));
@@ -118,8 +119,8 @@ fn a_missing_topic_and_a_broker_that_is_down_are_told_with_what_to_do() {
     assert_eq!((state.as_str(), found.as_str()), ("fail", "is not there"));
     assert!(remedy.contains(&format!("kafka-topics.sh --create --topic {missing}")), "{remedy}");
     assert_eq!(status(&checks, &format!("topic {topic}")), "ok");
-    assert_eq!(status(&checks, "topic ^audit.*"), "skipped");
-    assert_eq!(checks[&format!("read {topic}")].1, "no record is there to read");
+    assert_eq!(status(&checks, "topic ^audit.*"), "warn");
+    assert_eq!(checks[&format!("read {topic}")].1, "allowed; no record is there");
 
     let nobody = format!("127.0.0.1:{}", free_port());
     sets[0].1 = &nobody;
@@ -188,10 +189,10 @@ fn a_transformer_is_loaded_and_asked_for_a_vector() {
     assert_eq!(code, Some(0), "{checks:#?}");
     assert_eq!(checks["onnx runtime"].1, format!("{library} ([model] library): loaded"));
     assert!(checks["model"].1.starts_with("384 dimensions, onnx-1/"), "{}", checks["model"].1);
-    assert_eq!(checks["provider"].1, "cpu (device cpu)");
+    assert_eq!(checks["provider"].1, "cpu ([model] device is \"cpu\")");
     assert!(checks["test embedding"].1.contains("ms for one text"));
     assert!(checks["model files"].1.contains("sha256"));
-    assert_eq!(status(&checks, "broker"), "skipped");
+    assert_eq!(status(&checks, "broker"), "unneeded");
 
     let (code, checks) = all(&part("minilm-dynamic-quantised").display().to_string());
     assert_eq!((code, status(&checks, "quantisation")), (Some(69), "fail"));
@@ -256,6 +257,45 @@ fn files_folders_and_the_port_are_tried() {
         assert_eq!(status(&checks, name), "fail", "{checks:#?}");
     }
     assert!(checks["alerts"].2.contains("correct sink.path"));
+}
+
+#[test]
+fn nothing_waits_for_a_pipe() {
+    let folder = Folder::new();
+    let pipe = folder.0.join("pipe").display().to_string();
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (paths, letters) = (format!("[{pipe:?}]"), folder.0.join("letters").display().to_string());
+    let sets = [
+        ("source.kind", "file"),
+        ("source.paths", paths.as_str()),
+        ("sink.kind", "stdout"),
+        ("sink.dead_letter_path", letters.as_str()),
+        ("admin.listen", ""),
+    ];
+    let (code, checks) = examined(&sets);
+    assert_eq!((code, status(&checks, &format!("input {pipe}"))), (Some(0), "skipped"));
+    let mut arguments = vec!["validate".to_owned()];
+    for (key, value) in sets {
+        arguments.extend(["--set".to_owned(), format!("{key}={value}")]);
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    assert!(outlierd(&arguments).status.success());
+    let said = crate::command::refused(
+        78,
+        &[
+            "validate",
+            "--set",
+            "source.topics=[\"a\"]",
+            "--set",
+            "kafka.options.security.protocol=sasl_ssl",
+            "--set",
+            &format!("kafka.options.sasl.password_file={pipe}"),
+        ],
+    );
+    assert!(
+        said.contains(&format!("sasl.password_file: {pipe} is not a file; write the secret into a file")),
+        "{said}"
+    );
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod odd_streams;
 mod page;
 mod paraphrase;
 mod pull;
+mod secured;
 mod shell;
 mod shutdown;
 mod simulation;

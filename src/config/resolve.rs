@@ -16,6 +16,7 @@ use super::{Config, LogConfig, ModelConfig, SinkConfig, SourceConfig, units};
 use crate::detect::{Matters, Selection};
 use crate::embed::pooling::Pooling;
 use crate::embed::{onnx, worker};
+use crate::source::kafka::pattern;
 use crate::{alert, batch, decode, detect, pipeline, render, sink, source};
 
 /// Records handed from the source to a shard at once, at most.
@@ -137,10 +138,13 @@ fn source(raw: &Raw, options: &[(String, String)], faults: &mut Faults<'_>) -> S
                     "is empty; name the topics to read, such as [\"logs\"] or [\"^app\\\\..*\"]",
                 );
             }
-            for (index, name) in
-                raw.source.topics.iter().enumerate().filter(|(_, name)| !name.starts_with('^'))
-            {
-                topic(&format!("source.topics[{index}]"), name, faults);
+            for (index, name) in raw.source.topics.iter().enumerate() {
+                let key = format!("source.topics[{index}]");
+                if !pattern::is_pattern(name) {
+                    topic(&key, name, faults);
+                } else if let Err(what) = pattern::check(name) {
+                    faults.say(&key, what);
+                }
             }
             brokers(&raw.kafka.brokers, faults);
             SourceConfig::Kafka(source::kafka::Settings {

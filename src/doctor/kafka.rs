@@ -1,14 +1,15 @@
 //! The cluster: brokers, topics, what we may do there, how far behind the group is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::Check;
 use crate::config::{Config, SinkConfig, SourceConfig};
 use crate::flow::Lane;
 use crate::sink;
+use crate::sink::kafka::rights::{self, Write};
 use crate::source::kafka::cluster::{Position, Probe, Read, Sight, lane};
-use crate::source::kafka::{Settings, Start};
+use crate::source::kafka::{Settings, Start, Suspect, pattern};
 
 /// How long all questions may take together.
 const ALL: Duration = Duration::from_secs(18);
@@ -18,6 +19,8 @@ const FIRST: Duration = Duration::from_secs(8);
 const EACH: Duration = Duration::from_secs(3);
 /// Partitions whose lag is asked, at most.
 const LANES_MAX: usize = 200;
+/// Topics of a pattern that are looked at, at most.
+const MATCHING_MAX: usize = 10;
 
 /// What the cluster was found to be.
 #[derive(Debug, Default)]
@@ -35,7 +38,7 @@ pub(super) fn look(config: &Config) -> Cluster {
         (SourceConfig::Kafka(source), _) => (Some(source), None),
         (_, SinkConfig::Kafka(sink)) => (None, Some(sink)),
         _ => {
-            let checks = vec![Check::skipped("broker", "not needed: neither source nor sink is Kafka")];
+            let checks = vec![Check::unneeded("broker", "not needed: neither source nor sink is Kafka")];
             return Cluster { checks, ..Cluster::default() };
         }
     };
@@ -46,7 +49,10 @@ pub(super) fn look(config: &Config) -> Cluster {
     let settings = source.cloned().unwrap_or_else(|| as_source(config, sink));
     match Probe::open(&settings) {
         Ok(probe) => {
-            Look { probe, deadline: now() + ALL, cluster: &mut cluster }.all(&settings, source, sink);
+            let own =
+                sink.iter().flat_map(|sink| [Some(&sink.alerts_topic), sink.dead_letter_topic.as_ref()]);
+            let own = own.flatten().cloned().collect();
+            Look { probe, own, deadline: now() + ALL, cluster: &mut cluster }.all(&settings, source, sink);
         }
         Err(error) => cluster.checks.push(Check::fail("broker", error.to_string(), "correct [kafka]")),
     }
@@ -68,19 +74,21 @@ fn as_source(config: &Config, sink: Option<&sink::kafka::Settings>) -> Settings 
 
 struct Look<'a> {
     probe: Probe,
+    /// What the daemon writes itself: no pattern means these.
+    own: Vec<String>,
     deadline: Instant,
     cluster: &'a mut Cluster,
 }
 
 impl Look<'_> {
     fn all(mut self, settings: &Settings, source: Option<&Settings>, sink: Option<&sink::kafka::Settings>) {
-        let first = settings.topics.iter().find(|topic| !topic.starts_with('^'));
+        let first = settings.topics.iter().find(|topic| !pattern::is_pattern(topic));
         let first = first.or(sink.map(|sink| &sink.alerts_topic)).map_or("outlierd", String::as_str);
         match self.probe.topic(first, FIRST) {
             Ok((brokers, _)) => self.say(Check::ok("broker", brokers.join(", "))),
             Err(why) => {
                 let found = format!("no answer from {}: {why}", settings.brokers);
-                self.say(Check::fail("broker", found, broker_remedy(&why)));
+                self.say(Check::fail("broker", found, Suspect::of(&why).remedy()));
                 self.say(Check::skipped("topics", "no broker answers"));
                 self.say(Check::skipped("consumer group", "no broker answers"));
                 return;
@@ -95,24 +103,63 @@ impl Look<'_> {
     }
 
     fn source(&mut self, source: &Settings) {
-        let mut lanes = Vec::new();
-        let mut patterns = false;
+        let (mut names, mut lanes, mut unknown) = (Vec::new(), Vec::new(), 0);
         for topic in &source.topics {
-            if topic.starts_with('^') {
-                patterns = true;
-                let why = "a pattern: what it matches is seen when the daemon joins its group";
-                self.say(Check::skipped(&format!("topic {topic}"), why));
-            } else if let Some(partitions) =
-                self.topic(topic, "correct [source] topics, or create it: kafka-topics.sh --create --topic")
-            {
+            if pattern::is_pattern(topic) {
+                unknown += self.pattern(topic, &mut names);
+            } else {
+                names.push(topic.clone());
+            }
+        }
+        let mut seen = BTreeSet::new();
+        names.retain(|name| seen.insert(name.clone()));
+        for topic in &names {
+            let create = "correct [source] topics, or create it: kafka-topics.sh --create --topic";
+            if let Some(partitions) = self.topic(topic, create) {
                 self.readable(topic, &partitions);
                 lanes.extend(partitions.into_iter().map(|partition| lane(topic, partition)));
             }
         }
-        if !patterns && !lanes.is_empty() {
-            self.cluster.partitions = Some(lanes.len());
+        if lanes.len() + unknown > 0 {
+            self.cluster.partitions = Some(lanes.len() + unknown);
         }
         self.group(source, &lanes);
+    }
+
+    /// Adds the topics that a pattern means now, the first of many; counts the partitions of the rest.
+    fn pattern(&mut self, pattern: &str, names: &mut Vec<String>) -> usize {
+        let name = format!("topic {pattern}");
+        let Some(left) = self.left() else {
+            self.say(Check::skipped(&name, "no time left"));
+            return 0;
+        };
+        let topics = match self.probe.topics(left) {
+            Ok(topics) => topics,
+            Err(why) => {
+                self.say(Check::fail(&name, why, "ask again: outlierd doctor"));
+                return 0;
+            }
+        };
+        let Some(mut matching) = pattern::matching(pattern, topics.keys()) else {
+            self.say(Check::skipped(&name, "a pattern that only librdkafka reads"));
+            return 0;
+        };
+        matching.retain(|topic| !self.own.iter().any(|own| own == topic));
+        let Some((first, rest)) = matching.split_at_checked(matching.len().min(MATCHING_MAX)) else {
+            return 0;
+        };
+        names.extend(first.iter().map(|topic| (*topic).to_owned()));
+        self.say(if matching.is_empty() {
+            let found = "matches no topic that this user may see";
+            let remedy =
+                "correct [source] topics, or grant DESCRIBE on the topics; new ones are seen within a minute";
+            Check::warn(&name, found, remedy)
+        } else if rest.is_empty() {
+            Check::ok(&name, format!("matches {}", first.join(", ")))
+        } else {
+            Check::ok(&name, format!("matches {} topics; looked at: {}", matching.len(), first.join(", ")))
+        });
+        rest.iter().filter_map(|topic| topics.get(*topic)).sum()
     }
 
     /// Looks for a topic; its partitions, if it is there.
@@ -182,7 +229,16 @@ impl Look<'_> {
                 }
             }
         }
-        self.say(Check::skipped(&name, "no record is there to read"));
+        let (Some(left), Some(first)) = (self.left(), partitions.first()) else {
+            return self.say(Check::skipped(&name, "no record is there to read"));
+        };
+        self.say(match self.probe.may_read(&lane(topic, *first), left) {
+            Ok(true) => Check::ok(&name, "allowed; no record is there"),
+            Ok(false) => Check::fail(&name, "not allowed", "grant READ on the topic to this user"),
+            Err(why) => {
+                Check::skipped(&name, format!("no record is there to read, and asking brought: {why}"))
+            }
+        });
     }
 
     fn group(&mut self, source: &Settings, lanes: &[Lane]) {
@@ -203,31 +259,53 @@ impl Look<'_> {
                 self.say(Check::fail(&name, why, remedy));
             }
         }
-        self.say(Check::skipped(
-            "join the group",
-            "not tried: it would take partitions from those that run; READ on the group is needed",
-        ));
+        self.join();
+    }
+
+    fn join(&mut self) {
+        let name = "join the group";
+        let Some(left) = self.left() else { return self.say(Check::skipped(name, "no time left")) };
+        self.say(match self.probe.may_join(left) {
+            Ok(true) => {
+                Check::ok(name, "allowed; not joined, which would take partitions from those that run")
+            }
+            Ok(false) => Check::fail(name, "not allowed", "grant READ on the group to this user"),
+            Err(why) => Check::warn(name, why, "see the broker's log; ask again: outlierd doctor"),
+        });
     }
 
     fn sink(&mut self, sink: &sink::kafka::Settings) {
-        let mut written = Vec::new();
         for topic in [Some(&sink.alerts_topic), sink.dead_letter_topic.as_ref()].into_iter().flatten() {
             let create = "correct [sink], or create it: kafka-topics.sh --create --topic";
-            if self.topic(topic, create).is_some() {
-                written.push(topic.as_str());
+            if let Some(partitions) = self.topic(topic, create) {
+                self.writable(sink, topic, &partitions);
             }
         }
-        if !written.is_empty() {
-            let why = format!(
-                "not tried: a test record would stay there; WRITE on {} is needed",
-                written.join(" and ")
-            );
-            self.say(Check::skipped("write", why));
-        }
-        self.say(Check::skipped(
+        self.say(Check::unneeded(
             "transactional id",
             "not needed: alerts are written idempotently, not in transactions",
         ));
+    }
+
+    fn writable(&mut self, sink: &sink::kafka::Settings, topic: &str, partitions: &[i32]) {
+        let name = format!("write {topic}");
+        let (Some(left), Some(partition)) = (self.left(), partitions.first()) else {
+            return self.say(Check::skipped(&name, "no time left"));
+        };
+        self.say(match rights::ask(sink, topic, *partition, left) {
+            Ok(Write::Allowed) => Check::ok(&name, "allowed; nothing was written"),
+            Ok(Write::Written) => Check::warn(
+                &name,
+                "allowed, and the empty record that asked was kept, which Kafka would have refused",
+                "tell readers of the topic to pass over records without a value",
+            ),
+            Ok(Write::Forbidden) => Check::fail(
+                &name,
+                "not allowed",
+                "grant WRITE on the topic to this user (before Kafka 3.0 also IDEMPOTENT_WRITE on the cluster)",
+            ),
+            Err(why) => Check::warn(&name, why, "see the broker's log; ask again: outlierd doctor"),
+        });
     }
 
     fn say(&mut self, check: Check) {
@@ -281,19 +359,6 @@ fn group(name: &str, start: Start, positions: &[Position], lanes: usize) -> Chec
         format!("{found}; deleted before they were read: {}", gone.join(", ")),
         "lengthen the topic's retention, or let the daemon run more often",
     )
-}
-
-fn broker_remedy(why: &str) -> &'static str {
-    let why = why.to_ascii_lowercase();
-    if why.contains("ssl") || why.contains("certificate") {
-        "check security.protocol and the certificates of [kafka.options] (ssl.ca.location)"
-    } else if why.contains("sasl") || why.contains("authentication") {
-        "check sasl.mechanism, user and password of [kafka.options]"
-    } else if why.contains("resolve") {
-        "correct the names in [kafka] brokers, or the name server"
-    } else {
-        "start the broker, or correct [kafka] brokers; a broker that wants TLS closes plain connections"
-    }
 }
 
 #[expect(

@@ -16,6 +16,8 @@ const AHEAD_MAX: i64 = 60_000;
 const PROGRAM: u64 = 60 << 20;
 /// Bytes that a text of the window takes beside its vector.
 const TEXT: u64 = 256;
+/// Bytes of an event of the windows: its numbers, sixteen of them, and which texts it had.
+const EVENT: u64 = 16 * 4 + 2 * 4;
 /// Bytes of an entry of the tables of keys and values.
 const ENTRY: u64 = 200;
 /// Descriptors for files, the admin server and brokers' connections.
@@ -50,6 +52,7 @@ fn needed(config: &Config, partitions: usize) -> u64 {
     let detect = &config.pipeline.detect;
     let dimensions: u64 = 512;
     let lane = detect.window_texts as u64 * 2 * (dimensions * 2 + TEXT)
+        + detect.window_events as u64 * EVENT
         + detect.keys_max as u64 * 3 * ENTRY
         + detect.calibration_events as u64 * 16 * 8;
     let model = match &config.model {
@@ -63,7 +66,11 @@ fn needed(config: &Config, partitions: usize) -> u64 {
         SourceConfig::Kafka(settings) => u64::from(settings.queued_kbytes) << 10,
         SourceConfig::File(_) | SourceConfig::Stdin(_) => 0,
     };
-    PROGRAM + lane * partitions as u64 + model + fetched
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let shards = if config.shards == 0 { cores() } else { config.shards };
+    // A shard without a partition holds nothing.
+    let held = shards.min(partitions) as u64 * config.pipeline.bytes_max as u64;
+    PROGRAM + lane * partitions as u64 + model + fetched + held
 }
 
 fn memory(config: &Config, partitions: Option<usize>) -> Check {
@@ -76,7 +83,8 @@ fn memory(config: &Config, partitions: Option<usize>) -> Check {
         Some(free) if free < need => Check::warn(
             "memory",
             format!("{about}, of which {} are free", megabytes(free)),
-            "lower detect.window_texts or detect.keys_max, spread partitions over more instances, or give it more",
+            "lower pipeline.bytes_max, detect.window_texts or detect.keys_max, spread partitions over more instances, or give \
+             it more",
         ),
         Some(free) => Check::ok("memory", format!("{about}; {} are free", megabytes(free))),
     }

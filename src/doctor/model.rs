@@ -34,7 +34,7 @@ fn hashed() -> Vec<Check> {
         Err(error) => Check::fail("test embedding", error.to_string(), "report this: it should not happen"),
     };
     vec![
-        Check::skipped("onnx runtime", "not needed: [model] kind is \"hashed\""),
+        Check::unneeded("onnx runtime", "not needed: [model] kind is \"hashed\""),
         Check::ok("model", about),
         embedded,
     ]
@@ -167,7 +167,14 @@ fn provider(asked: Device, runs: &str) -> Check {
             "the library has no working CUDA: pip install 'onnxruntime-gpu[cuda,cudnn]', or set [model] device to \
              \"cpu\"",
         ),
-        (asked, runs) => Check::ok("provider", format!("{runs} (device {asked:?})").to_ascii_lowercase()),
+        (asked, runs) => {
+            let asked = match asked {
+                Device::Auto => "auto".to_owned(),
+                Device::Cpu => "cpu".to_owned(),
+                Device::Cuda { id } => format!("cuda:{id}"),
+            };
+            Check::ok("provider", format!("{runs} ([model] device is \"{asked}\")"))
+        }
     }
 }
 
@@ -189,6 +196,6 @@ mod tests {
         let fell = provider(Device::Cuda { id: 0 }, "cpu");
         assert_eq!(fell.status, Status::Warn);
         assert_eq!(provider(Device::Cpu, "cpu").status, Status::Ok);
-        assert_eq!(provider(Device::Cuda { id: 1 }, "cuda").found, "cuda (device cuda { id: 1 })");
+        assert_eq!(provider(Device::Cuda { id: 1 }, "cuda").found, "cuda ([model] device is \"cuda:1\")");
     }
 }

@@ -7,6 +7,7 @@
 //! events; dead letters keep their record's.
 
 mod client;
+pub mod rights;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

@@ -28,6 +28,7 @@ mod context;
 mod lanes;
 mod metadata;
 mod options;
+pub mod pattern;
 mod probe;
 pub mod range;
 mod rebalance;
@@ -39,7 +40,7 @@ use commit::Committer;
 use session::Session;
 
 pub use options::accepts;
-pub use probe::probe;
+pub use probe::{Suspect, Unanswered, probe};
 
 /// Which topics to read and how.
 #[derive(Clone)]

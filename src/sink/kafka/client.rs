@@ -187,7 +187,7 @@ pub(super) fn look(producer: &Producer, topic: &str, timeout: Duration) -> Sight
 }
 
 /// A message of librdkafka without the options' values, which may be secrets.
-fn redacted(text: &str, options: &BTreeMap<String, String>) -> String {
+pub(super) fn redacted(text: &str, options: &BTreeMap<String, String>) -> String {
     let values = options.values().filter(|value| value.len() > 3);
     values.fold(text.to_owned(), |text, value| text.replace(value.as_str(), "***"))
 }

@@ -1,14 +1,15 @@
 //! What the daemon would find at the cluster, without a trace: no group is joined, nothing is committed,
 //! no topic comes into being. For a person who wants to know why nothing flows.
 //!
-//! What can only be learned by doing it (joining the group, writing) is not done, and nobody may conclude from here
-//! that it is allowed.
+//! Whether the group may be joined is asked by committing an offset of a topic that is not there: brokers look at the
+//! right, which is the one that joining needs, before they look for the topic, and then keep nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::{Message as _, Timestamp};
 use rdkafka::metadata::{MetadataPartition, MetadataTopic};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -25,9 +26,12 @@ const POLL: Duration = Duration::from_millis(100);
 const REASONS: u32 = 20;
 const SERVE: Duration = Duration::from_millis(20);
 
+/// A topic of nobody.
+const NOWHERE: &str = "outlierd-doctor-asks-and-nobody-has-this-topic";
+
 /// A connection to look through.
 pub struct Probe {
-    consumer: BaseConsumer<Context>,
+    consumer: Arc<BaseConsumer<Context>>,
 }
 
 /// What the cluster says of a topic.
@@ -76,7 +80,7 @@ impl Probe {
     /// # Errors
     /// [`SourceError::Settings`] when the library refuses an option.
     pub fn open(settings: &Settings) -> Result<Self, SourceError> {
-        Ok(Self { consumer: options::bounded(settings)? })
+        Ok(Self { consumer: Arc::new(options::bounded(settings)?) })
     }
 
     /// The brokers of the cluster, `host:port`, and what it says of a topic.
@@ -98,6 +102,56 @@ impl Probe {
         Ok((brokers, sight))
     }
 
+    /// All topics that we may see, and how many partitions each has.
+    ///
+    /// # Errors
+    /// Why no broker answered.
+    pub fn topics(&self, timeout: Duration) -> Result<BTreeMap<String, usize>, String> {
+        let metadata = self.consumer.fetch_metadata(None, timeout).map_err(|error| self.why(&error))?;
+        let topics = metadata.topics().iter();
+        Ok(topics.map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect())
+    }
+
+    /// Whether we may join the group.
+    ///
+    /// # Errors
+    /// Why nothing is known.
+    pub fn may_join(&self, timeout: Duration) -> Result<bool, String> {
+        let deadline = now() + timeout;
+        let error = loop {
+            match self.commit_nowhere(deadline)? {
+                // Somebody made a topic of that name.
+                Ok(()) => return Ok(true),
+                Err(error) if passes(&error) && now() + SERVE < deadline => std::thread::sleep(SERVE),
+                Err(error) => break error,
+            }
+        };
+        match error.rdkafka_error_code() {
+            Some(Code::GroupAuthorizationFailed) => Ok(false),
+            // Past the group's right: there is no such topic, or none that we may see; or the group has members.
+            Some(
+                Code::UnknownTopicOrPartition
+                | Code::TopicAuthorizationFailed
+                | Code::UnknownMemberId
+                | Code::IllegalGeneration,
+            ) => Ok(true),
+            _ => Err(self.why(&error)),
+        }
+    }
+
+    fn commit_nowhere(&self, deadline: Instant) -> Result<KafkaResult<()>, String> {
+        let place = list([(&lane(NOWHERE, 0), Offset::Offset(0))].into_iter());
+        // It has no time limit of its own but the session's, which is long; what is left of it ends with the program.
+        let (answers, answer) = crossbeam_channel::bounded(1);
+        let consumer = Arc::clone(&self.consumer);
+        let asked = std::thread::Builder::new().name("may-join".to_owned()).spawn(move || {
+            let _nobody_waits = answers.send(consumer.commit(&place, CommitMode::Sync));
+        });
+        asked.map_err(|error| format!("no thread to ask with: {error}"))?;
+        let left = deadline.saturating_duration_since(now());
+        answer.recv_timeout(left).map_err(|_late| "no answer in time".to_owned())
+    }
+
     /// Reads the newest record of a partition.
     ///
     /// # Errors
@@ -110,12 +164,23 @@ impl Probe {
             Err(error) => return self.forbidden(&error),
         };
         if low >= high {
-            // The fetch alone would show whether reading is allowed; the question for the bounds needs less.
             return Ok(Read::Nothing);
         }
-        let place = list([(lane, Offset::Offset(high - 1))].into_iter());
+        self.fetch(lane, Offset::Offset(high - 1), deadline)
+    }
+
+    /// Whether a partition may be read that may hold nothing: the question for its bounds needs less than reading.
+    ///
+    /// # Errors
+    /// Why it could not be tried.
+    pub fn may_read(&self, lane: &Lane, timeout: Duration) -> Result<bool, String> {
+        Ok(self.fetch(lane, Offset::End, now() + timeout)? != Read::Forbidden)
+    }
+
+    fn fetch(&self, lane: &Lane, from: Offset, deadline: Instant) -> Result<Read, String> {
+        let place = list([(lane, from)].into_iter());
         self.consumer.assign(&place).map_err(|error| self.why(&error))?;
-        let mut outcome = Err(format!("no record came within {timeout:?}"));
+        let mut outcome = Err("no record came in time".to_owned());
         while now() < deadline {
             match self.consumer.poll(POLL) {
                 None => continue,
@@ -151,7 +216,14 @@ impl Probe {
         for lane in lanes {
             asked.add_partition(&lane.topic, lane.partition);
         }
-        let committed = self.consumer.committed_offsets(asked, timeout).map_err(|error| self.why(&error))?;
+        let committed = loop {
+            let left = deadline.saturating_duration_since(now());
+            match self.consumer.committed_offsets(asked.clone(), left) {
+                Ok(committed) => break committed,
+                Err(error) if passes(&error) && now() + SERVE < deadline => std::thread::sleep(SERVE),
+                Err(error) => return Err(self.why(&error)),
+            }
+        };
         let mut positions = Vec::new();
         for lane in lanes {
             let left = deadline.saturating_duration_since(now());
@@ -192,6 +264,14 @@ impl Probe {
         let code = error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string());
         if reason.is_empty() { code } else { format!("{code}: {reason}") }
     }
+}
+
+/// Whether the group's coordinator is only on its way: a cluster finds one when it is first asked.
+fn passes(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::NotCoordinator | Code::CoordinatorNotAvailable | Code::CoordinatorLoadInProgress)
+    )
 }
 
 fn present(topic: &MetadataTopic) -> Sight {

@@ -20,6 +20,56 @@ use crate::source::now;
 /// How long one question may take, and how long a topic that is not there may take to be known.
 const ASK: Duration = Duration::from_millis(500);
 
+/// What is most likely at fault when no broker answers, by librdkafka's words for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspect {
+    /// Certificates and keys, or whether there is TLS at all.
+    Tls,
+    /// Who we say that we are.
+    Login,
+    /// The names of the brokers.
+    Names,
+    /// The brokers, or their addresses.
+    Brokers,
+}
+
+impl Suspect {
+    /// Judged by what librdkafka said.
+    pub fn of(why: &str) -> Self {
+        // Addresses may begin with the protocol, which is no complaint.
+        let why = why.to_ascii_lowercase().replace("sasl_plaintext://", "").replace("sasl_ssl://", "");
+        let why = why.replace("ssl://", "");
+        let says = |words: &[&str]| words.iter().any(|word| why.contains(word));
+        match () {
+            () if says(&["sasl", "authentication"]) => Self::Login,
+            () if says(&["ssl", "certificate", "tls"]) => Self::Tls,
+            () if says(&["resolve"]) => Self::Names,
+            () => Self::Brokers,
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Tls => "check security.protocol and the certificates of [kafka.options] (ssl.ca.location)",
+            Self::Login => "check sasl.mechanism, user and password of [kafka.options]",
+            Self::Names => "correct the names in [kafka] brokers, or the name server",
+            Self::Brokers => {
+                "start the broker, or correct [kafka] brokers; a broker that wants TLS closes plain connections"
+            }
+        }
+    }
+}
+
+/// Why no broker answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unanswered {
+    /// In librdkafka's words, without values of options.
+    pub what: String,
+    /// What to look at first.
+    pub suspect: Suspect,
+}
+
 /// Notes why the broker cannot be reached; what librdkafka logs is for its programmers.
 struct Notes {
     secrets: Vec<String>,
@@ -34,7 +84,7 @@ impl ClientContext for Notes {
     fn error(&self, error: KafkaError, reason: &str) {
         // It says how many are down; the error before said why.
         if error.rdkafka_error_code() != Some(Code::AllBrokersDown) {
-            let reason = cause(&redact(reason, &self.secrets));
+            let reason = redact(reason, &self.secrets);
             *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
         }
     }
@@ -51,7 +101,7 @@ pub fn probe(
     options: &[(String, String)],
     topics: &[String],
     patience: Duration,
-) -> Result<BTreeMap<String, String>, String> {
+) -> Result<BTreeMap<String, String>, Unanswered> {
     let secrets = secrets(options);
     let mut config = ClientConfig::new();
     config.set("client.id", "outlierd").set_log_level(RDKafkaLogLevel::Warning);
@@ -61,7 +111,9 @@ pub fn probe(
     config.set("bootstrap.servers", brokers).set("allow.auto.create.topics", "false");
     let notes = Notes { secrets: secrets.clone(), reason: Mutex::default() };
     let consumer: BaseConsumer<Notes> = config.create_with_context(notes).map_err(|error| {
-        format!("the kafka client refuses its options: {}", redact(&error.to_string(), &secrets))
+        let error = redact(&error.to_string(), &secrets);
+        let suspect = Suspect::of(&error);
+        Unanswered { what: format!("the kafka client refuses its options: {error}"), suspect }
     })?;
     let deadline = now() + patience;
     // Whatever is wrong with the connection comes with a poll.
@@ -74,7 +126,9 @@ pub fn probe(
             let reason = reason.unwrap_or_else(|| {
                 error.rdkafka_error_code().map_or_else(String::new, |code| code.to_string())
             });
-            return Err(format!("no broker of {brokers} answers within {} s: {reason}", patience.as_secs()));
+            let (why, suspect) = (cause(&reason), Suspect::of(&reason));
+            let what = format!("no broker of {brokers} answers within {} s: {why}", patience.as_secs());
+            return Err(Unanswered { what, suspect });
         }
     }
     let mut wrong = BTreeMap::new();
@@ -109,4 +163,24 @@ fn look(consumer: &BaseConsumer<Notes>, topic: &str) -> Option<String> {
         std::thread::sleep(ASK / 2);
     }
     what
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_suspect_is_told_by_the_words() {
+        for (why, suspect) in [
+            (
+                "sasl_ssl://a:1/bootstrap: SASL authentication error: Invalid username or password",
+                Suspect::Login,
+            ),
+            ("sasl_ssl://a:1/bootstrap: SSL handshake failed: certificate verify failed", Suspect::Tls),
+            ("ssl://a:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused", Suspect::Brokers),
+            ("Failed to resolve 'a:1': Name or service not known", Suspect::Names),
+        ] {
+            assert_eq!(Suspect::of(why), suspect, "{why}");
+        }
+    }
 }
