@@ -175,7 +175,9 @@ fn secrets_in_files_are_read_and_their_faults_said() {
     let here = folder.0.to_string_lossy().into_owned();
     assert_eq!(
         judged(&here, true),
-        [format!("{key}cannot read {here}: Is a directory (os error 21); {advice}")]
+        [format!(
+            "{key}{here} is not a file; write the secret into a file that only outlierd's user may read"
+        )]
     );
     // Read, it leads as far as the broker, and is not shown.
     let good = folder.file("good", b"hunter22\n");

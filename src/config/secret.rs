@@ -4,7 +4,7 @@
 //! may print what it holds, not even its length.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
 
@@ -36,6 +36,12 @@ impl Secret {
         let mut bytes = Vec::new();
         if path.as_os_str().is_empty() {
             return Err("is empty; name the file that holds the secret".to_owned());
+        }
+        // Opening a pipe waits for who writes into it, and a second reading would find it empty.
+        if fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+            return Err(format!(
+                "{name} is not a file; write the secret into a file that only outlierd's user may read"
+            ));
         }
         File::open(path).and_then(|file| file.take(SECRET_MAX + 1).read_to_end(&mut bytes)).map_err(
             |error| format!("cannot read {name}: {error}; name a file that outlierd's user may read"),
@@ -111,6 +117,8 @@ mod tests {
             assert!(said.contains(what), "{said}");
         }
         std::fs::remove_file(&path).expect("it was written");
+        let said = Secret::read(&std::env::temp_dir()).expect_err("a folder");
+        assert!(said.contains("is not a file"), "{said}");
         assert!(Secret::read(&path).expect_err("it is gone").contains("cannot read"));
     }
 }

@@ -4,8 +4,9 @@
 //! it says is true only now, so `run` finds out again.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use super::options;
 use super::resolve::Faults;
 use super::{Config, ModelConfig, SinkConfig, SourceConfig};
 use crate::embed::onnx;
+use crate::source::kafka::pattern::is_pattern;
+use crate::source::kafka::{Suspect, Unanswered};
 use crate::{admin, source};
 
 /// How long a broker may take to answer.
@@ -84,32 +87,77 @@ fn sink(sink: &SinkConfig, faults: &mut Faults<'_>) {
 
 fn readable(path: &Path) -> Result<(), String> {
     let name = path.display();
-    match File::open(path).and_then(|file| file.metadata()) {
-        Ok(metadata) if metadata.is_dir() => Err(format!("{name} is a folder, not a file")),
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("cannot read {name}: {error}")),
+    let cannot = |error| format!("cannot read {name}: {error}");
+    let about = fs::metadata(path).map_err(cannot)?;
+    if about.is_dir() {
+        return Err(format!("{name} is a folder, not a file"));
     }
+    // Opening a pipe waits for who writes into it.
+    if about.is_file() { File::open(path).map(drop).map_err(cannot) } else { Ok(()) }
 }
 
 /// A file that can be appended to, or a folder in which it could be made.
 fn writable(path: &Path) -> Result<(), String> {
     let name = path.display();
-    if path.exists() {
-        let opened = fs::OpenOptions::new().append(true).open(path);
-        return opened
-            .map(|_| ())
-            .map_err(|error| format!("cannot write to {name}: {error}; name another file"));
+    match fs::metadata(path) {
+        Ok(about) if about.is_dir() => return Err(format!("{name} is a folder; name a file")),
+        // Opening a pipe waits for who reads from it.
+        Ok(about) if !about.is_file() => return Ok(()),
+        Ok(_) => {
+            let opened = fs::OpenOptions::new().append(true).open(path);
+            return opened
+                .map(drop)
+                .map_err(|error| format!("cannot write to {name}: {error}; name another file"));
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(format!("cannot write to {name}: {error}; name another file"));
+        }
+        Err(_) => {}
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match fs::metadata(folder) {
         Ok(metadata) if !metadata.is_dir() => {
             Err(format!("{} is no folder; name another file", folder.display()))
         }
-        Ok(metadata) if metadata.permissions().readonly() => {
+        Ok(metadata) if User::of_process().is_some_and(|user| !user.may_write(&metadata)) => {
             Err(format!("the folder {} cannot be written to; name another file", folder.display()))
         }
         Ok(_) => Ok(()),
         Err(error) => Err(format!("cannot write to {name}: its folder: {error}; create the folder")),
+    }
+}
+
+/// Whom the kernel takes us for. Lists of access rights that a file may have besides are not looked at.
+#[derive(Debug, PartialEq, Eq)]
+struct User {
+    id: u32,
+    groups: Vec<u32>,
+}
+
+impl User {
+    fn of_process() -> Option<Self> {
+        Self::of(&fs::read_to_string("/proc/self/status").ok()?)
+    }
+
+    /// The effective ones, of what `/proc/PID/status` says.
+    fn of(status: &str) -> Option<Self> {
+        let numbers = |name: &str| -> Option<Vec<u32>> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            Some(line.split_whitespace().filter_map(|word| word.parse().ok()).collect())
+        };
+        let mut groups = numbers("Groups:").unwrap_or_default();
+        groups.push(*numbers("Gid:")?.get(1)?);
+        Some(Self { id: *numbers("Uid:")?.get(1)?, groups })
+    }
+
+    fn may_write(&self, about: &impl MetadataExt) -> bool {
+        let bit = match () {
+            () if self.id == 0 => return true,
+            () if about.uid() == self.id => 0o200,
+            () if self.groups.contains(&about.gid()) => 0o020,
+            () => 0o002,
+        };
+        about.mode() & bit != 0
     }
 }
 
@@ -118,7 +166,7 @@ fn kafka(config: &Config, faults: &mut Faults<'_>) {
     if let SourceConfig::Kafka(settings) = &config.source {
         brokers = Some(settings.brokers.clone());
         options.clone_from(&settings.options);
-        let named = settings.topics.iter().enumerate().filter(|(_, topic)| !topic.starts_with('^'));
+        let named = settings.topics.iter().enumerate().filter(|(_, topic)| !is_pattern(topic));
         topics.extend(named.map(|(index, topic)| (format!("source.topics[{index}]"), topic.clone())));
     }
     if let SinkConfig::Kafka(settings) = &config.sink {
@@ -155,7 +203,17 @@ fn kafka(config: &Config, faults: &mut Faults<'_>) {
                 }
             }
         }
-        Err(what) => faults.say("kafka.brokers", format!("{what}; is it up, and is the address right?")),
+        Err(Unanswered { what, suspect }) => {
+            let option = match suspect {
+                Suspect::Tls => Some("security.protocol"),
+                Suspect::Login => Some("sasl.mechanism"),
+                Suspect::Names | Suspect::Brokers => None,
+            };
+            // Either name of the mechanism will do.
+            let set = option.and_then(|option| options.iter().find(|(name, _)| name.starts_with(option)));
+            let key = set.map_or_else(|| "kafka.brokers".to_owned(), |(name, _)| format!("{OPTIONS}.{name}"));
+            faults.say(&key, format!("{what}; {}", suspect.remedy()));
+        }
     }
 }
 
@@ -166,6 +224,9 @@ fn pem(path: &Path, label: Option<&str>, folders: bool) -> Result<(), String> {
         return Ok(());
     }
     let mut bytes = Vec::new();
+    if fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+        return Err(format!("{name} is not a file; name the right one"));
+    }
     File::open(path)
         .and_then(|file| file.take(READ_MAX).read_to_end(&mut bytes))
         .map_err(|error| format!("cannot read {name}: {error}; name a file that outlierd's user may read"))?;
@@ -193,6 +254,8 @@ fn pem(path: &Path, label: Option<&str>, folders: bool) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn looked_at(contents: &str, label: &str) -> Result<(), String> {
@@ -202,6 +265,28 @@ mod tests {
         let looked = pem(&path, Some(label), false);
         fs::remove_file(&path).expect("it was written");
         looked.map_err(|what| what.replace(&path.display().to_string(), "x.pem"))
+    }
+
+    #[test]
+    fn a_folder_is_written_to_by_its_owner_its_group_or_all() {
+        let user =
+            User::of("Name:\tx\nUid:\t7\t1000\t7\t7\nGid:\t8\t100\t8\t8\nGroups:\t27 44\n").expect("read");
+        assert_eq!(user, User { id: 1000, groups: vec![27, 44, 100] });
+        let path = std::env::temp_dir().join(format!("outlierd-access-{}", std::process::id()));
+        fs::create_dir_all(&path).expect("a folder to write to");
+        let may = |mode, user: &User| {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("it is ours");
+            user.may_write(&fs::metadata(&path).expect("it is there"))
+        };
+        let about = fs::metadata(&path).expect("it is there");
+        let owner = User { id: about.uid(), groups: Vec::new() };
+        let member = User { id: u32::MAX, groups: vec![about.gid()] };
+        let other = User { id: u32::MAX, groups: vec![u32::MAX] };
+        assert!(about.uid() == 0 || !may(0o577, &owner), "the owner's bit alone counts for the owner");
+        assert!(may(0o770, &member) && !may(0o757, &member));
+        assert!(may(0o702, &other) && !may(0o770, &other));
+        assert!(may(0o500, &User { id: 0, groups: Vec::new() }));
+        fs::remove_dir(&path).expect("it is ours");
     }
 
     #[test]

@@ -27,7 +27,11 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
 
 fn readable(path: &Path) -> Check {
     let name = format!("input {}", path.display());
-    match File::open(path).and_then(|file| file.metadata()) {
+    let about = fs::metadata(path);
+    if about.as_ref().is_ok_and(|about| !about.is_dir() && !about.is_file()) {
+        return Check::skipped(&name, "a pipe or a device: opening it would wait, or take from it");
+    }
+    match about.and_then(|_| File::open(path)?.metadata()) {
         Ok(about) if about.is_dir() => Check::fail(&name, "is a folder", "name files in [source] paths"),
         Ok(about) => Check::ok(&name, format!("{} bytes", about.len())),
         Err(error) => {
@@ -43,7 +47,14 @@ fn dead_letters(path: Option<&Path>) -> Option<Check> {
 /// Whether a file can be appended to, or made where it is not there; nothing is left behind.
 fn writable(name: &str, path: &Path, key: &str) -> Check {
     let remedy = format!("make the folder and let this user write there, or correct {key}");
-    let there = path.exists();
+    let there = fs::metadata(path);
+    if there.as_ref().is_ok_and(|about| !about.is_dir() && !about.is_file()) {
+        return Check::skipped(
+            name,
+            format!("{} is a pipe or a device: opening it would wait", path.display()),
+        );
+    }
+    let there = there.is_ok();
     let target = if there { path.to_owned() } else { trial(path) };
     let opened = OpenOptions::new().append(true).create(!there).open(&target);
     if !there && opened.is_ok() {
