@@ -7,7 +7,9 @@
 //! Without a digest a file is refused, unless the operator says that the first copy is to be trusted: a model decides
 //! what is strange, and a server may lie.
 
+mod address;
 pub(super) mod part;
+mod proxy;
 mod staging;
 mod transfer;
 
@@ -74,7 +76,7 @@ pub struct Settings {
     pub insecure_http: bool,
     /// Whether `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` count.
     pub proxies: bool,
-    /// How long a server may be silent.
+    /// How long a server may be silent, or bring less than 1 KiB a second.
     pub stall: Duration,
     /// Tries without progress before giving up.
     pub tries: u32,
@@ -182,14 +184,20 @@ pub fn pull(settings: &Settings, watch: &mut dyn Watch) -> Result<Vec<Pulled>, P
     if let Some(there) = already(&settings.folder, &wanted)? {
         return Ok(there);
     }
-    let transfer = Transfer::new(settings);
+    let transfer = Transfer::new(settings, watch);
     let mut pulled = Vec::new();
     for want in wanted {
         match transfer.get(&want, staging.path(), watch)? {
-            Got::File { sha256, bytes } => {
-                plausible(&staging.path().join(&want.name), &want.name)?;
-                pulled.push(Pulled { name: want.name, sha256, bytes });
-            }
+            Got::File { sha256, bytes } => match implausible(&staging.path().join(&want.name), &want.name)? {
+                None => pulled.push(Pulled { name: want.name, sha256, bytes }),
+                Some(what) if want.optional && what == WEB_PAGE => {
+                    watch.trouble(&format!("{} is {what}; it is optional and counts as missing", want.name));
+                }
+                Some(what) => {
+                    let what = format!("{} is {what}; nothing of it was kept", want.name);
+                    return Err(PullError::Wrong(what));
+                }
+            },
             Got::Missing(what) if !want.optional => return Err(PullError::Unavailable(what)),
             Got::Missing(_) => {}
         }
@@ -265,14 +273,17 @@ fn already(folder: &Path, wanted: &[Want]) -> Result<Option<Vec<Pulled>>, PullEr
     Ok(Some(there))
 }
 
-/// Whether a file is at all of the kind that its name says: what a digest cannot tell where none was given.
-fn plausible(path: &Path, name: &str) -> Result<(), PullError> {
+const WEB_PAGE: &str = "a web page";
+
+/// What a file is that cannot be of the kind that its name says, and is removed for it: what a digest cannot tell where
+/// none was given.
+fn implausible(path: &Path, name: &str) -> Result<Option<&'static str>, PullError> {
     let mut head = [0; 64];
     let read = part::head(path, &mut head).map_err(|error| disk("cannot read", path, error))?;
     let head = &head[..read];
     let text = String::from_utf8_lossy(head).trim_start().to_ascii_lowercase();
     let what = if text.starts_with("<!doctype") || text.starts_with("<html") {
-        Some("a web page")
+        Some(WEB_PAGE)
     } else if text.starts_with("version https://git-lfs") {
         Some("a pointer of Git LFS; take the address that resolves it")
     } else if head.is_empty() {
@@ -284,9 +295,10 @@ fn plausible(path: &Path, name: &str) -> Result<(), PullError> {
     } else {
         None
     };
-    let Some(what) = what else { return Ok(()) };
-    std::fs::remove_file(path).map_err(|error| disk("cannot remove", path, error))?;
-    Err(PullError::Wrong(format!("{name} is {what}; nothing of it was kept")))
+    if what.is_some() {
+        std::fs::remove_file(path).map_err(|error| disk("cannot remove", path, error))?;
+    }
+    Ok(what)
 }
 
 fn is_tokenizer(path: &Path) -> bool {

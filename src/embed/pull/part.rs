@@ -1,22 +1,26 @@
 //! A file that is not whole yet, and the note beside it that says what it is a part of.
 //!
-//! It may be gone on with only when the note names the same address and the server's own mark of the version (a strong
-//! `ETag`): bytes of two versions put together would be neither.
+//! It may be gone on with only when the note is of the same address and has the server's own mark of the version (a
+//! strong `ETag`): bytes of two versions put together would be neither. The address itself is not in it: it may carry a
+//! token.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::address::mark;
 use super::staging::make_parent;
 use super::{PullError, disk, hex};
 
 /// What is known of the whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
-    pub(super) url: String,
+    /// The digest of the address asked for.
+    pub(super) address: String,
     pub(super) etag: Option<String>,
     pub(super) total: Option<u64>,
 }
@@ -37,11 +41,12 @@ impl Part {
         let path = folder.join(format!("{name}.part"));
         let note_path = folder.join(format!("{name}.part.json"));
         make_parent(&path)?;
+        let address = mark(url);
         let note = fs::read(&note_path).ok().and_then(|text| serde_json::from_slice::<Note>(&text).ok());
-        let note = note.filter(|note| note.url == url && note.etag.is_some());
+        let note = note.filter(|note| note.address == address && note.etag.is_some());
         let opened = OpenOptions::new().create(true).append(true).open(&path);
         let file = opened.map_err(|error| disk("cannot open", &path, error))?;
-        let fresh = Note { url: url.to_owned(), ..Note::default() };
+        let fresh = Note { address, ..Note::default() };
         let mut part = Self { path, note_path, file, hash: Sha256::new(), bytes: 0, note: fresh };
         match note {
             Some(note) => {
@@ -64,7 +69,8 @@ impl Part {
         self.bytes = 0;
         self.note = Note { etag, total, ..self.note.clone() };
         let text = serde_json::to_string(&self.note).unwrap_or_default();
-        fs::write(&self.note_path, text).map_err(|error| disk("cannot write", &self.note_path, error))
+        write_private(&self.note_path, text.as_bytes())
+            .map_err(|error| disk("cannot write", &self.note_path, error))
     }
 
     /// Takes in what came next.
@@ -110,6 +116,14 @@ pub(super) fn head(path: &Path, buffer: &mut [u8]) -> io::Result<usize> {
             more => read += more,
         }
     }
+}
+
+/// Writes a file that nobody else may read.
+fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)?;
+    // It may have been there.
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    file.write_all(text)
 }
 
 fn read_through(path: &Path, mut each: impl FnMut(&[u8])) -> io::Result<u64> {

@@ -2,26 +2,30 @@
 //! that knows ureq.
 //!
 //! Nothing that a server says is believed for long: lengths are counted, what a server sends from the middle must say
-//! that it is the middle asked for, and in the end the digest decides. Redirects are followed here, one at a time,
-//! because each of them has to be allowed: never from https to http, never on for ever.
+//! that it is the middle asked for, and in the end the digest decides. A server that brings next to nothing counts as
+//! one that is silent.
+
+mod ask;
 
 use std::io::{self, Read};
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
-use ureq::http::{HeaderMap, Uri, header};
-use ureq::{Agent, Body, http};
+use ureq::Body;
+use ureq::http::{HeaderMap, header};
 
+use self::ask::{Answer, Asker, text};
+use super::address::shown;
 use super::part::{self, Part};
 use super::{PullError, Settings, Want, Watch};
 
 /// Progress after which tries are counted anew: a line that breaks now and then must not end a long transfer, one that
 /// brings a few bytes at a time must.
 const PROGRESS: u64 = 1 << 20;
-/// How long to wait for a connection.
-const CONNECT: Duration = Duration::from_secs(15);
+/// Bytes a second that a server has to bring, over the time that it may be silent.
+const RATE_MIN: u64 = 1 << 10;
 /// Bytes read at once, and pieces of that size that may wait to be written.
 const PIECE: usize = 64 * 1024;
 const WAITING: usize = 4;
@@ -53,34 +57,23 @@ impl From<PullError> for Fault {
 /// How a try ended well.
 enum Outcome {
     Whole,
-    Missing,
+    /// It is not at that address; with what was said instead, where that was not "not found".
+    Missing(Option<PullError>),
 }
 
 /// Fetches files by one set of settings.
 pub(super) struct Transfer<'a> {
     settings: &'a Settings,
-    agent: Agent,
+    asker: Asker,
 }
 
 impl<'a> Transfer<'a> {
-    pub(super) fn new(settings: &'a Settings) -> Self {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(concat!("outlierd/", env!("CARGO_PKG_VERSION")))
-            .timeout_resolve(Some(CONNECT))
-            .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(settings.stall));
-        #[cfg(feature = "tls")]
-        let config = config.tls_config(
-            ureq::tls::TlsConfig::builder()
-                .provider(ureq::tls::TlsProvider::NativeTls)
-                .root_certs(ureq::tls::RootCerts::PlatformVerifier)
-                .build(),
-        );
-        let config = if settings.proxies { config } else { config.proxy(None) };
-        Self { settings, agent: config.build().into() }
+    pub(super) fn new(settings: &'a Settings, watch: &mut dyn Watch) -> Self {
+        let asker = Asker::new(settings);
+        if let Some(warning) = asker.warning() {
+            watch.trouble(&warning);
+        }
+        Self { settings, asker }
     }
 
     /// Fetches a file into `folder`, from the first of its addresses that has it.
@@ -95,10 +88,17 @@ impl<'a> Transfer<'a> {
         {
             return Ok(Got::File { sha256, bytes });
         }
+        let mut refusal = None;
         for url in &want.urls {
             let mut anew = false;
             loop {
-                let Some(part) = self.whole(want, folder, url, watch)? else { break };
+                let part = match self.whole(want, folder, url, watch)? {
+                    Ok(part) => part,
+                    Err(said) => {
+                        refusal = refusal.or(said);
+                        break;
+                    }
+                };
                 let (sha256, bytes) = (part.sha256(), part.bytes);
                 match &want.sha256 {
                     Some(asked) if *asked != sha256 => {
@@ -121,24 +121,30 @@ impl<'a> Transfer<'a> {
                 return Ok(Got::File { sha256, bytes });
             }
         }
-        Ok(Got::Missing(format!("{} is not there: {}", want.name, want.urls.join(", "))))
+        let looked: Vec<String> = want.urls.iter().map(|url| shown(url)).collect();
+        match refusal {
+            Some(refusal) if !want.optional => return Err(refusal),
+            Some(refusal) => watch.trouble(&format!("{refusal}; it is optional and counts as missing")),
+            None => {}
+        }
+        Ok(Got::Missing(format!("{} is not there: {}", want.name, looked.join(", "))))
     }
 
-    /// Tries until the file is whole; `None` when it is not at that address.
+    /// Tries until the file is whole; or says why it is not at that address.
     fn whole(
         &self,
         want: &Want,
         folder: &Path,
         url: &str,
         watch: &mut dyn Watch,
-    ) -> Result<Option<Part>, PullError> {
+    ) -> Result<Result<Part, Option<PullError>>, PullError> {
         let mut failures = 0;
         loop {
             let mut part = Part::open(folder, &want.name, url)?;
             let before = part.bytes;
-            let why = match self.attempt(want, &mut part, watch) {
-                Ok(Outcome::Whole) => return Ok(Some(part)),
-                Ok(Outcome::Missing) => return Ok(None),
+            let why = match self.attempt(want, url, &mut part, watch) {
+                Ok(Outcome::Whole) => return Ok(Ok(part)),
+                Ok(Outcome::Missing(said)) => return Ok(Err(said)),
                 Err(Fault::Final(error)) => return Err(error),
                 Err(Fault::Again(why)) => why,
             };
@@ -162,13 +168,18 @@ impl<'a> Transfer<'a> {
     }
 
     /// One request, from where the part ends.
-    fn attempt(&self, want: &Want, part: &mut Part, watch: &mut dyn Watch) -> Result<Outcome, Fault> {
+    fn attempt(
+        &self,
+        want: &Want,
+        url: &str,
+        part: &mut Part,
+        watch: &mut dyn Watch,
+    ) -> Result<Outcome, Fault> {
         if part.bytes > 0 && part.note.total == Some(part.bytes) {
             return Ok(Outcome::Whole);
         }
-        let url = part.note.url.clone();
-        let response = self.ask(&url, part)?;
-        let (head, body) = response.into_parts();
+        let Answer { head, body, through } = self.asker.ask(url, part)?;
+        let seen = format!("{}{through}", shown(url));
         match head.status.as_u16() {
             200 => {
                 let total = number(&head.headers, header::CONTENT_LENGTH.as_str());
@@ -184,24 +195,26 @@ impl<'a> Transfer<'a> {
                 part.begin(None, None)?;
                 return Err(Fault::Again("the server has no such part of the file".to_owned()));
             }
-            404 | 410 => return Ok(Outcome::Missing),
+            404 | 410 => return Ok(Outcome::Missing(None)),
+            // Many stores answer so for what they do not have.
             status @ (401 | 403) => {
-                let what = format!("{} is refused ({status}): {url}; is it open to everybody?", want.name);
-                return Err(Fault::Final(PullError::Unavailable(what)));
+                let what = format!("{} is refused ({status}): {seen}; is it open to everybody?", want.name);
+                return Ok(Outcome::Missing(Some(PullError::Unavailable(what))));
             }
             status @ (408 | 425 | 429 | 500..=599) => {
-                return Err(Fault::Again(format!("the server answered with status {status}")));
+                return Err(Fault::Again(format!("status {status} from {seen}")));
             }
             status => {
-                let what = format!("{} cannot be had: status {status} from {url}", want.name);
+                let what = format!("{} cannot be had: status {status} from {seen}", want.name);
                 return Err(Fault::Final(PullError::Unavailable(what)));
             }
         }
         let kind = text(&head.headers, header::CONTENT_TYPE.as_str()).unwrap_or_default();
         if kind.starts_with("text/html") {
             part.begin(None, None)?;
-            let what = format!("{url} is a web page, not {}; take the address of the file itself", want.name);
-            return Err(Fault::Final(PullError::Wrong(what)));
+            let what =
+                format!("{seen} is a web page, not {}; take the address of the file itself", want.name);
+            return Ok(Outcome::Missing(Some(PullError::Wrong(what))));
         }
         if part.note.total.is_none() && want.sha256.is_none() {
             let what = format!(
@@ -212,8 +225,10 @@ impl<'a> Transfer<'a> {
             return Err(Fault::Final(PullError::Unavailable(what)));
         }
         watch.begin(&want.name, part.bytes, part.note.total);
-        self.receive(want, part, body, watch)?;
-        Ok(Outcome::Whole)
+        match self.receive(want, part, body, watch) {
+            Err(Fault::Again(why)) => Err(Fault::Again(format!("{why}{through}"))),
+            received => received.map(|()| Outcome::Whole),
+        }
     }
 
     /// Takes in the body, as long as something comes.
@@ -223,6 +238,7 @@ impl<'a> Transfer<'a> {
         if part.note.total.is_some_and(|total| total > self.settings.size_max) {
             return Err(too_large(want, self.settings.size_max));
         }
+        let mut pace = Pace { since: now(), bytes: part.bytes, window: self.settings.stall };
         loop {
             match pieces.recv_timeout(self.settings.stall) {
                 Ok(Ok(piece)) => {
@@ -232,6 +248,11 @@ impl<'a> Transfer<'a> {
                     }
                     part.append(&piece)?;
                     watch.progress(part.bytes);
+                    if let Some(why) = pace.too_slow(part.bytes, now())
+                        && part.note.total != Some(part.bytes)
+                    {
+                        return Err(Fault::Again(cut(want, part, &why)));
+                    }
                 }
                 Ok(Err(error)) => return Err(Fault::Again(cut(want, part, &error.to_string()))),
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -246,48 +267,33 @@ impl<'a> Transfer<'a> {
             _ => Ok(()),
         }
     }
+}
 
-    /// Asks for the rest of the file, through redirects.
-    fn ask(&self, url: &str, part: &Part) -> Result<http::Response<Body>, Fault> {
-        let mut at = self.allowed(url, None)?;
-        for _ in 0..=self.settings.redirects_max {
-            let mut request = self.agent.get(at.clone()).header(header::ACCEPT_ENCODING, "identity");
-            if let Some(etag) = part.note.etag.as_ref().filter(|_| part.bytes > 0) {
-                request = request
-                    .header(header::RANGE, format!("bytes={}-", part.bytes))
-                    .header(header::IF_RANGE, etag);
-            }
-            let response = request.call().map_err(|error| refused(&at, &error))?;
-            if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return Ok(response);
-            }
-            let location = text(response.headers(), header::LOCATION.as_str())
-                .ok_or_else(|| wrong(format!("{at} redirects without saying where to")))?;
-            at = self.allowed(&join(&at, &location), Some(&at))?;
-        }
-        Err(wrong(format!("{url} redirects more than {} times", self.settings.redirects_max)))
-    }
+/// How much comes in a window of time; the next begins when one ends.
+struct Pace {
+    since: Instant,
+    bytes: u64,
+    window: Duration,
+}
 
-    /// The address, if it may be asked.
-    fn allowed(&self, url: &str, from: Option<&Uri>) -> Result<Uri, Fault> {
-        let asked = |what: String| Fault::Final(PullError::Asked(what));
-        let uri: Uri = url.parse().map_err(|error| asked(format!("not a web address: {url}: {error}")))?;
-        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return Err(asked(format!("not a web address: {url}; begin it with https://")));
-        };
-        if authority.as_str().contains('@') {
-            return Err(asked("an address must not carry a user or password".to_owned()));
+impl Pace {
+    /// Why what came in the window that has ended by `now` is too little.
+    fn too_slow(&mut self, bytes: u64, now: Instant) -> Option<String> {
+        let spent = now.saturating_duration_since(self.since);
+        if spent < self.window {
+            return None;
         }
-        match scheme {
-            "https" => Ok(uri),
-            "http" if from.is_some_and(|from| from.scheme_str() == Some("https")) => {
-                Err(wrong(format!("a redirect leads from https to {url}")))
-            }
-            "http" if self.settings.insecure_http || is_loopback(authority.host()) => Ok(uri),
-            "http" => Err(asked(format!("{url} is not encrypted; use https, or --insecure-http"))),
-            other => Err(asked(format!("{other} is not supported: {url}; use https"))),
-        }
+        let rate = bytes.saturating_sub(self.bytes) as f64 / spent.as_secs_f64();
+        (self.since, self.bytes) = (now, bytes);
+        (rate < RATE_MIN as f64).then(|| {
+            format!("only {rate:.0} bytes a second came for {:?} (at least {RATE_MIN} should)", self.window)
+        })
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "whether a server still brings anything is a matter of time")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 fn wrong(what: String) -> Fault {
@@ -301,29 +307,6 @@ fn too_large(want: &Want, size: u64) -> Fault {
 fn cut(want: &Want, part: &Part, why: &str) -> String {
     let total = part.note.total.map_or_else(String::new, |total| format!(" of {total}"));
     format!("{why} after {}{total} bytes of {}", part.bytes, want.name)
-}
-
-/// Why no answer came, and whether another try may bring one.
-fn refused(at: &Uri, error: &ureq::Error) -> Fault {
-    let host = at.host().unwrap_or_default();
-    let what = format!("cannot ask {host}: {error}");
-    let certificate = what.to_ascii_lowercase().contains("certificate");
-    let unknown = matches!(error, ureq::Error::HostNotFound)
-        || what.contains("lookup address information") && !what.contains("Temporary failure");
-    match error {
-        _ if unknown => Fault::Final(PullError::Unavailable(format!(
-            "{what}; where only a proxy leads out, set HTTPS_PROXY"
-        ))),
-        _ if certificate => Fault::Final(PullError::Unavailable(format!(
-            "{what}; where a proxy has a certificate of its own, name its file in SSL_CERT_FILE"
-        ))),
-        ureq::Error::Io(_)
-        | ureq::Error::Timeout(_)
-        | ureq::Error::ConnectionFailed
-        | ureq::Error::Protocol(_)
-        | ureq::Error::ConnectProxyFailed(_) => Fault::Again(what),
-        _ => Fault::Final(PullError::Unavailable(what)),
-    }
 }
 
 /// Reads on a thread of its own: a read has no time limit of its own, and a server that falls silent must not keep us.
@@ -373,81 +356,22 @@ fn strong(headers: &HeaderMap) -> Option<String> {
     text(headers, header::ETAG.as_str()).filter(|etag| etag.starts_with('"') && etag.len() < 1_000)
 }
 
-fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
-}
-
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     text(headers, name).and_then(|text| text.parse().ok())
-}
-
-/// Where a redirect leads (RFC 3986, section 5.2, as far as servers use it).
-fn join(base: &Uri, location: &str) -> String {
-    let scheme = base.scheme_str().unwrap_or("https");
-    let authority = base.authority().map_or("", |authority| authority.as_str());
-    if location.contains("://") && !location.starts_with(['/', '?']) {
-        return location.to_owned();
-    }
-    if location.starts_with("//") {
-        return format!("{scheme}:{location}");
-    }
-    if location.starts_with('/') {
-        return format!("{scheme}://{authority}{location}");
-    }
-    let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
-    format!("{scheme}://{authority}{folder}/{location}")
-}
-
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn checked(url: &str, from: Option<&str>) -> Result<(), String> {
-        let settings = Settings::default();
-        let from = from.map(|from| from.parse().unwrap());
-        match Transfer::new(&settings).allowed(url, from.as_ref()) {
-            Ok(_) => Ok(()),
-            Err(Fault::Final(error)) => Err(error.to_string()),
-            Err(Fault::Again(why)) => panic!("{why}"),
-        }
-    }
-
     #[test]
-    fn only_what_is_encrypted_or_stays_here_is_asked() {
-        assert_eq!(checked("https://host/a", None), Ok(()));
-        for here in ["http://localhost:1/a", "http://127.0.0.9/a", "http://[::1]:2/a"] {
-            assert_eq!(checked(here, None), Ok(()), "{here}");
-        }
-        for (url, why) in [
-            ("http://host/a", "not encrypted"),
-            ("http://127.0.0.1.example/a", "not encrypted"),
-            ("ftp://host/a", "not supported"),
-            ("https://user:word@host/a", "must not carry"),
-            ("host/a", "not a web address"),
-            ("", "not a web address"),
-        ] {
-            let said = checked(url, None).unwrap_err();
-            assert!(said.contains(why), "{url}: {said}");
-        }
-        assert!(checked("http://127.0.0.1/a", Some("https://host/b")).unwrap_err().contains("from https"));
-    }
-
-    #[test]
-    fn redirects_lead_where_servers_mean() {
-        let base: Uri = "https://host:8/a/b?c=d".parse().unwrap();
-        for (location, url) in [
-            ("https://other/x", "https://other/x"),
-            ("//other/x", "https://other/x"),
-            ("/x?y=https://z", "https://host:8/x?y=https://z"),
-            ("x", "https://host:8/a/x"),
-        ] {
-            assert_eq!(join(&base, location), url);
-        }
+    fn a_rate_is_taken_over_whole_windows() {
+        let (begun, second) = (now(), Duration::from_secs(1));
+        let mut pace = Pace { since: begun, bytes: 100, window: second * 30 };
+        assert_eq!(pace.too_slow(101, begun + second * 29), None, "the window is not over");
+        let why = pace.too_slow(160, begun + second * 30).unwrap();
+        assert_eq!(why, "only 2 bytes a second came for 30s (at least 1024 should)");
+        assert_eq!(pace.too_slow(160 + 30 * 1024, begun + second * 60), None);
+        assert_eq!(pace.too_slow(160 + 30 * 1024, begun + second * 61), None, "another has begun");
     }
 }
