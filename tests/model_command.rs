@@ -95,10 +95,153 @@ fn proxy_variables_are_honoured() {
         request.path.contains("models.invalid") || request.header("host") == Some("models.invalid")
     }));
     let before = web.asked().len();
-    let output = through("models.invalid", "direct");
-    assert_eq!(output.status.code(), Some(69), "{}", text(&output.stdout));
-    assert!(text(&output.stderr).contains("cannot ask models.invalid"), "{}", text(&output.stderr));
+    for no_proxy in ["models.invalid", "other, .invalid:80"] {
+        let output = through(no_proxy, "direct");
+        assert_eq!(output.status.code(), Some(69), "{}", text(&output.stdout));
+        assert!(text(&output.stderr).contains("cannot ask models.invalid: "), "{}", text(&output.stderr));
+    }
     assert_eq!(web.asked().len(), before);
+}
+
+/// Pulls through what a variable names, from a host that only a proxy could reach; its exit code and what it said.
+fn through_proxy(folder: &Folder, variable: &str, value: &str, no_proxy: &str) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_outlierd"));
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+        command.env_remove(name).env_remove(name.to_ascii_lowercase());
+    }
+    command.env(variable, value).env("NO_PROXY", no_proxy).current_dir(&folder.0);
+    let url = "http://models.invalid/minilm/onnx/model.onnx?token=secret";
+    command.args(["model", "pull", url, "--trust", "--insecure-http", "--to", "model", "--tries", "1"]);
+    let output = command.output().unwrap();
+    assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
+    let said = text(&output.stderr);
+    assert!(!said.contains("secret") && !said.contains("panicked"), "{said}");
+    (output.status.code(), said)
+}
+
+#[test]
+fn a_proxy_that_is_not_understood_is_refused_and_not_passed_over() {
+    let folder = Folder::new();
+    for (variable, value) in [
+        ("ALL_PROXY", "socks5://user:secret@127.0.0.1:1080"),
+        ("all_proxy", "socks4://127.0.0.1"),
+        ("HTTP_PROXY", "http://user:sec/secret@127.0.0.1:3128"),
+        ("http_proxy", "http://127.0.0.1:port"),
+        ("HTTP_PROXY", "http://user:%ffsecret@127.0.0.1:3128"),
+    ] {
+        let (code, said) = through_proxy(&folder, variable, value, "");
+        assert_eq!(code, Some(64), "{said}");
+        assert!(said.contains(&format!("{variable} is not understood: ")), "{said}");
+        assert!(said.contains("it may be http://HOST:PORT"), "{said}");
+        // Where it does not count, it does not matter what it is.
+        let (code, said) = through_proxy(&folder, variable, value, "models.invalid");
+        assert_eq!(code, Some(69), "{said}");
+    }
+}
+
+#[test]
+fn errors_that_came_through_a_proxy_name_it() {
+    let folder = Folder::new();
+    let refuses = Web::start(|_, line| line.answer("403 Forbidden", &[], b"no"));
+    let proxy = refuses.url.replace("http://", "http://user:secret@");
+    let (code, said) = through_proxy(&folder, "HTTP_PROXY", &proxy, "10.0.*");
+    assert_eq!(code, Some(69), "{said}");
+    let named = format!("the proxy http://***@{} (HTTP_PROXY)", refuses.address);
+    assert!(said.contains(&format!("/minilm/onnx/model.onnx through {named}; is it open")), "{said}");
+    assert!(said.contains("passed over in NO_PROXY: 10.0.*; understood are HOST, HOST:PORT"), "{said}");
+    let tunnel = &refuses.asked()[0];
+    assert_eq!((tunnel.method.as_str(), tunnel.path.as_str()), ("CONNECT", "models.invalid:80"));
+    assert!(tunnel.header("proxy-authorization").is_some_and(|word| word.starts_with("Basic ")));
+
+    // One that does not answer at all.
+    let gone = refuses.url.clone();
+    drop(refuses);
+    let (code, said) = through_proxy(&folder, "ALL_PROXY", &gone, "");
+    assert_eq!(code, Some(69), "{said}");
+    assert!(
+        said.contains(&format!("cannot ask models.invalid through the proxy {gone} (ALL_PROXY): ")),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_list_of_a_folder_that_is_not_there_is_an_error() {
+    let folder = Folder::new();
+    let said = refused(69, &["model", "list", "/nowhere"]);
+    assert!(said.contains("cannot look into /nowhere: ") && said.contains("name a folder"), "{said}");
+    let file = folder.file("model.onnx", b"");
+    assert!(refused(69, &["model", "list", &file]).contains("cannot look into"));
+    // The usual one need not be there.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_outlierd"));
+    let output = command.args(["model", "list"]).current_dir(&folder.0).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let end = "in models\n  none; get one: outlierd model pull all-MiniLM-L6-v2\n";
+    assert!(text(&output.stdout).ends_with(end), "{}", text(&output.stdout));
+}
+
+/// Looks into a folder; its exit code and the last line of what it said.
+fn verdict(folder: &Path, library: &Path) -> (Option<i32>, String) {
+    let (folder, library) = (folder.display().to_string(), library.display().to_string());
+    let output = outlierd(&["model", "inspect", &folder, "--library", &library]);
+    let (seen, said) = (text(&output.stdout), text(&output.stderr));
+    assert!(!said.contains("panicked") && !seen.contains("Unusable("), "{seen} {said}");
+    let last = seen.lines().last().unwrap_or_default().to_owned();
+    assert!(last.starts_with("fit for use: "), "{seen} {said}");
+    (output.status.code(), last)
+}
+
+#[test]
+fn what_the_daemon_would_not_run_is_not_fit_for_use() {
+    let folder = Folder::new();
+    let library = part("onnxruntime/libonnxruntime.so");
+    let [whole, tokenizer] = ["model.onnx", "tokenizer.json"].map(|name| part("minilm").join(name));
+    let quantised = part("minilm-dynamic-quantised");
+    let made = |name: &str, model: &[u8], tokenizer: &[u8]| {
+        let path = folder.0.join(name);
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("model.onnx"), model).unwrap();
+        fs::write(path.join("tokenizer.json"), tokenizer).unwrap();
+        path
+    };
+    let (graph, words) = (fs::read(&whole).unwrap(), fs::read(&tokenizer).unwrap());
+    let empty = folder.0.join("empty");
+    fs::create_dir(&empty).unwrap();
+    let changed = made("changed", &graph, &words);
+    fs::write(changed.join("SHA256SUMS"), format!("{}  model.onnx\n", "0".repeat(64))).unwrap();
+    for (path, why) in [
+        (empty, "model file missing: "),
+        (made("truncated", &graph[..graph.len() / 2], &words), "model does not load: "),
+        (made("blank", b"", &words), "model does not load: "),
+        (made("braces", &graph, b"{}"), "tokenizer unreadable: "),
+        (made("no-json", &graph, b"words"), "tokenizer unreadable: "),
+        (changed, "model.onnx is not as pulled (see SHA256SUMS); remove the folder and pull it anew"),
+        (quantised, "model is dynamically quantised: "),
+    ] {
+        let (code, last) = verdict(&path, &library);
+        assert_eq!(code, Some(65), "{}: {last}", path.display());
+        assert!(last.starts_with(&format!("fit for use: no: {why}")), "{last}");
+        assert!(last.contains("pull") || last.contains("[model]"), "it says what to do: {last}");
+    }
+    let (code, last) = verdict(&part("minilm"), &library);
+    assert_eq!((code, last.as_str()), (Some(0), "fit for use: yes"));
+    let (code, last) = verdict(&part("minilm"), Path::new("/nowhere.so"));
+    assert_eq!(code, Some(69), "{last}");
+    assert!(last.contains("no: ONNX Runtime is not usable here") && last.contains("--library"), "{last}");
+
+    let said = refused(64, &["model", "inspect", &whole.display().to_string()]);
+    assert!(said.contains("is a file; name the folder"), "{said}");
+}
+
+#[test]
+fn what_is_not_shown_of_addresses_is_not_shown_where_they_are_none() {
+    for address in ["host/model.onnx?token=secret", "user:secret@host/model.onnx"] {
+        let said = refused(64, &["model", "pull", address]);
+        assert!(said.contains("no model is known as that; known are") && !said.contains("secret"), "{said}");
+    }
+    for hub in ["https://host/?secret", "https://user:secret@host"] {
+        let said = refused(64, &["model", "pull", "all-MiniLM-L6-v2", "--hub", hub]);
+        assert!(said.contains("--hub is an address without a query") && !said.contains("secret"), "{said}");
+    }
 }
 
 #[test]
@@ -161,13 +304,16 @@ fn a_known_model_comes_from_a_mirror_and_runs() {
         "vocabulary             30522",
         "tokenizer's own limit  128 tokens",
         "runs on                cpu",
+        "\nfit for use: yes\n",
     ] {
         assert!(seen.contains(line), "{line}: {seen}");
     }
     fs::write(to.join("tokenizer.json"), TOKENIZER).unwrap();
-    let seen = text(&outlierd(&["model", "inspect", &to_text, "--library", "/nowhere.so"]).stdout);
+    let seen = outlierd(&["model", "inspect", &to_text, "--library", "/nowhere.so"]);
+    assert_eq!(seen.status.code(), Some(65));
+    let seen = text(&seen.stdout);
     assert!(seen.contains("NO: tokenizer.json differ"), "{seen}");
-    assert!(seen.contains("not loaded"), "{seen}");
+    assert_eq!(seen.matches("tokenizer unreadable").count(), 1, "said once: {seen}");
 }
 
 fn runs(folder: &Path) {
@@ -189,8 +335,9 @@ fn without_a_library_the_files_still_tell() {
     let folder = part("minilm-dynamic-quantised").display().to_string();
     let output = outlierd(&["model", "inspect", &folder, "--library", "/nowhere.so"]);
     let seen = text(&output.stdout);
-    assert!(output.status.success() && seen.contains("dynamically quantised  YES"), "{seen}");
+    assert_eq!(output.status.code(), Some(65), "{seen}");
+    assert!(seen.contains("dynamically quantised  YES"), "{seen}");
     assert!(seen.contains("/nowhere.so ([model] library): no such file"), "{seen}");
     let said = refused(69, &["model", "inspect", "/nowhere"]);
-    assert!(said.contains("model file missing") && said.contains("outlierd model pull"), "{said}");
+    assert!(said.contains("cannot look into /nowhere") && said.contains("outlierd model pull"), "{said}");
 }

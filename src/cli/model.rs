@@ -1,6 +1,7 @@
 //! `outlierd model`: get a model, see which there are, look into one.
 
 mod bar;
+mod inspect;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,8 +10,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use self::bar::Bar;
+use self::inspect::Inspect;
 use super::{DATA, UNAVAILABLE, USAGE, fail, say};
-use crate::embed::inspect::{Inspection, Running, inspect};
 use crate::embed::known::{self, HUB, KNOWN, Known};
 use crate::embed::pooling::Pooling;
 use crate::embed::pull::{self, PullError, Pulled};
@@ -24,16 +25,20 @@ const PULL_EXAMPLES: &str = "Examples:
   HTTPS_PROXY=http://proxy:3128 outlierd model pull https://models.example/minilm/model.onnx --sums SHA256SUMS
 
 Every byte is held against a digest before the folder appears. A transfer that was cut goes on where it ended when the
-same command is run again. HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY are honoured.";
+same command is run again. A server that is silent, or slower than 1 KiB a second, for the seconds of --timeout is asked
+again. Of an address, what follows a ? is neither shown nor kept, and is not sent for the files beside it: where it is a
+token, name the tokenizer's own address with --tokenizer.
+
+Proxies: HTTPS_PROXY counts for https, HTTP_PROXY for http, ALL_PROXY for what has none of its own; each may be
+http://HOST:PORT or https://HOST:PORT, with USER:PASSWORD@ (percent-encoded) before HOST. Anything else is refused.
+NO_PROXY lists what is reached directly: HOST, HOST:PORT, .SUFFIX (every host below it), ADDRESS, ADDRESS/BITS, or * for
+everything.
+
+Exit codes: 64 asked for wrongly, 65 what came is not what was asked for, 69 it cannot be had now.";
 
 const LIST_EXAMPLES: &str = "Examples:
   outlierd model list
   outlierd model list /var/lib/outlierd";
-
-const INSPECT_EXAMPLES: &str = "Examples:
-  outlierd model inspect models/all-MiniLM-L6-v2
-  outlierd model inspect models/e5-small-v2 --prefix 'query: ' --text 'disk 7 failed'
-  outlierd model inspect model --library /opt/onnxruntime/lib/libonnxruntime.so";
 
 /// Where models go and are looked for.
 const FOLDER: &str = "models";
@@ -47,7 +52,7 @@ pub(super) enum Model {
     #[command(after_help = LIST_EXAMPLES)]
     List(List),
     /// Say what a model's folder is: files, inputs, outputs, pooling, dimensions, whether it is fit for use.
-    #[command(after_help = INSPECT_EXAMPLES)]
+    #[command(after_help = inspect::EXAMPLES)]
     Inspect(Inspect),
 }
 
@@ -77,7 +82,7 @@ pub(super) struct Pull {
     /// Allow http beyond this machine: anybody on the way can then read and change what has no digest.
     #[arg(long)]
     insecure_http: bool,
-    /// Seconds that a server may be silent.
+    /// Seconds that a server may be silent, or slower than 1 KiB a second.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
     /// Tries without progress before giving up.
@@ -87,40 +92,23 @@ pub(super) struct Pull {
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// Folder whose folders are models.
-    #[arg(value_name = "DIR", default_value = FOLDER)]
-    folder: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Inspect {
-    /// The model's folder.
+    /// Folder whose folders are models; without it models, which need not be there.
     #[arg(value_name = "DIR")]
-    folder: PathBuf,
-    /// ONNX Runtime's library; searched for where it is not given.
-    #[arg(long, value_name = "FILE")]
-    library: Option<PathBuf>,
-    /// What stands before each text.
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    prefix: String,
-    /// The text to embed.
-    #[arg(
-        long,
-        value_name = "TEXT",
-        default_value = "connection to replica 7 refused by peer after 3 tries"
-    )]
-    text: String,
+    folder: Option<PathBuf>,
 }
 
 /// Runs it.
 pub(super) fn run(model: &Model) -> ExitCode {
     match model {
         Model::Pull(options) => run_pull(options),
-        Model::List(options) => {
-            say(&list(&options.folder));
-            ExitCode::SUCCESS
-        }
-        Model::Inspect(options) => run_inspect(options),
+        Model::List(options) => match list(options.folder.as_deref()) {
+            Ok(text) => {
+                say(&text);
+                ExitCode::SUCCESS
+            }
+            Err(why) => fail(UNAVAILABLE, &why),
+        },
+        Model::Inspect(options) => inspect::run(options),
     }
 }
 
@@ -146,14 +134,19 @@ fn run_pull(options: &Pull) -> ExitCode {
 
 fn settings(options: &Pull, known: Option<&Known>) -> Result<pull::Settings, String> {
     let is_url = options.model.contains("://");
+    if options.hub.contains(['?', '#', '@']) {
+        return Err("--hub is an address without a query, user or password".to_owned());
+    }
     let mut files = match known {
         Some(known) => pull::of_known(known, &options.hub),
         None if is_url => pull::of_url(&options.model, options.tokenizer.as_deref()),
         None => {
             let names: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
+            // It may be an address without its beginning, and have a token in it.
+            let asked = options.model.contains(['?', '@', ':']).then_some("that");
             return Err(format!(
-                "no model is known as {:?}; known are {}; others go by the address of their model.onnx",
-                options.model,
+                "no model is known as {}; known are {}; others go by the address of their model.onnx, from https:// on",
+                asked.map_or_else(|| format!("{:?}", options.model), str::to_owned),
                 names.join(", ")
             ));
         }
@@ -232,7 +225,19 @@ fn told(folder: &Path, files: &[Pulled], known: Option<&Known>) -> String {
     text
 }
 
-fn list(folder: &Path) -> String {
+/// The known models, and those in the folder; without one named, in the usual folder, if it is there.
+fn list(named: Option<&Path>) -> Result<String, String> {
+    let folder = named.unwrap_or(Path::new(FOLDER));
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => Some(entries),
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => {
+            return Err(format!(
+                "cannot look into {}: {error}; name a folder whose folders are models",
+                folder.display()
+            ));
+        }
+    };
     let mut text = format!(
         "{:<39} {:<11} {:>4} {:>6} {:>7}  {:<10} languages\n",
         "known by name", "licence", "dim.", "tokens", "size", "prefix"
@@ -253,7 +258,7 @@ fn list(folder: &Path) -> String {
             ),
         );
     }
-    let mut there: Vec<PathBuf> = std::fs::read_dir(folder)
+    let mut there: Vec<PathBuf> = entries
         .into_iter()
         .flatten()
         .flatten()
@@ -267,83 +272,9 @@ fn list(folder: &Path) -> String {
         add(&mut text, &format!("  {:<37} {:>9} bytes\n", path.display().to_string(), size));
     }
     if there.is_empty() {
-        text.push_str("  none\n");
+        text.push_str("  none; get one: outlierd model pull all-MiniLM-L6-v2\n");
     }
-    text
-}
-
-fn run_inspect(options: &Inspect) -> ExitCode {
-    let settings = onnx::Settings {
-        folder: options.folder.clone(),
-        library: options.library.clone(),
-        prefix: options.prefix.clone(),
-        ..onnx::Settings::default()
-    };
-    match inspect(&settings, &options.text) {
-        Ok(found) => {
-            say(&described(&found, options));
-            ExitCode::SUCCESS
-        }
-        Err(error) => fail(UNAVAILABLE, &error),
-    }
-}
-
-fn described(found: &Inspection, options: &Inspect) -> String {
-    let mut text = format!("{}\n", options.folder.display());
-    for (name, bytes) in &found.files {
-        add(&mut text, &format!("  {name:<22} {bytes:>12} bytes\n"));
-    }
-    let mut line = |name: &str, value: &str| add(&mut text, &format!("{name:<22} {value}\n"));
-    line("sha256", &found.sha256);
-    match &found.changed {
-        None => line("as pulled", "not known: no SHA256SUMS"),
-        Some(changed) if changed.is_empty() => line("as pulled", "yes"),
-        Some(changed) => line("as pulled", &format!("NO: {} differ; pull it anew", changed.join(", "))),
-    }
-    line(
-        "dynamically quantised",
-        if found.dynamically_quantised {
-            "YES: a text's vector depends on its batch; outlierd refuses it unless told to run one text at a time"
-        } else {
-            "no"
-        },
-    );
-    line("1_Pooling/config.json", found.pooling.map_or("not there: the mean is taken", pooling_name));
-    match &found.tokenizer {
-        Ok(tokenizer) => {
-            line("vocabulary", &tokenizer.vocabulary.to_string());
-            let cut =
-                tokenizer.cut_at.map_or_else(|| "none of its own".to_owned(), |at| format!("{at} tokens"));
-            line("tokenizer's own limit", &format!("{cut}; [model] tokens_max decides"));
-            line("tokens of the text", &format!("{} in {:?}", tokenizer.sample_tokens, options.text));
-        }
-        Err(why) => line("tokenizer", why),
-    }
-    match &found.running {
-        Ok(running) => text.push_str(&loaded(running)),
-        Err(why) => add(&mut text, &format!("not loaded             {why}\n")),
-    }
-    text
-}
-
-fn loaded(running: &Running) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: &str| add(&mut text, &format!("{name:<22} {value}\n"));
-    line("onnx runtime", &running.library);
-    line("runs on", running.provider);
-    for input in &running.inputs {
-        line("input", &format!("{} {}", input.name, input.kind));
-    }
-    for output in &running.outputs {
-        let read = if output.name == running.output { " (read)" } else { "" };
-        line("output", &format!("{} {}{read}", output.name, output.kind));
-    }
-    line("pooling", running.pooling.map_or("by the graph", pooling_name));
-    line("dimensions", &running.dimensions.to_string());
-    line("digest in alerts", &running.digest);
-    line("loaded in", &format!("{:.0} ms", running.load.as_secs_f64() * 1e3));
-    line("text embedded in", &format!("{:.1} ms", running.sample.as_secs_f64() * 1e3));
-    text
+    Ok(text)
 }
 
 fn add(text: &mut String, more: &str) {

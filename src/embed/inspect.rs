@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::models::Folder;
+use super::models::{Folder, refused_for_quantisation};
 use super::onnx::ports::{self, Port};
 use super::onnx::{Onnx, Settings};
 use super::pooling::Pooling;
@@ -31,6 +31,33 @@ pub struct Inspection {
     pub tokenizer: Result<Tokenizer, String>,
     /// What the model says once it runs, or why it does not.
     pub running: Result<Running, String>,
+    /// Why it is refused whatever it says: its quantisation, or files that are not what was pulled.
+    refused: Option<String>,
+    /// Whether ONNX Runtime was found and loaded.
+    runtime: bool,
+}
+
+/// Whether the daemon would run a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// It would.
+    Yes,
+    /// It would not: why, and what to do.
+    No(String),
+    /// Without ONNX Runtime nobody can tell.
+    NoRuntime,
+}
+
+impl Inspection {
+    /// Whether the daemon would run it.
+    pub fn fit(&self) -> Fit {
+        match (&self.tokenizer, &self.refused, &self.running) {
+            (Err(why), _, _) | (Ok(_), Some(why), _) => Fit::No(why.clone()),
+            (Ok(_), None, Ok(_)) => Fit::Yes,
+            (Ok(_), None, Err(_)) if !self.runtime => Fit::NoRuntime,
+            (Ok(_), None, Err(why)) => Fit::No(why.lines().map(str::trim).collect::<Vec<_>>().join(" ")),
+        }
+    }
 }
 
 /// What the tokenizer says of itself.
@@ -83,15 +110,27 @@ pub fn inspect(settings: &Settings, sample: &str) -> Result<Inspection, EmbedErr
     }
     // It is to be told, not refused.
     let settings = Settings { allow_dynamic_quantisation: true, ..settings.clone() };
+    let changed = changed(&settings.folder);
+    let differs = changed.as_ref().filter(|changed| !changed.is_empty()).map(|changed| {
+        format!("{} not as pulled (see {SUMS}); remove the folder and pull it anew", are(changed))
+    });
+    let quantised = contents.dynamically_quantised.then(|| refused_for_quantisation(&folder.model));
+    let running = run(&settings, sample).map_err(|error| error.to_string());
     Ok(Inspection {
         files,
         sha256: contents.sha256,
-        changed: changed(&settings.folder),
+        changed,
         dynamically_quantised: contents.dynamically_quantised,
         pooling: folder.pooling,
         tokenizer: tokenizer(&folder.tokenizer, &settings, sample),
-        running: run(&settings, sample).map_err(|error| error.to_string()),
+        running,
+        refused: quantised.or(differs),
+        runtime: ports::library().is_some(),
     })
+}
+
+fn are(names: &[String]) -> String {
+    format!("{} {}", names.join(" and "), if names.len() == 1 { "is" } else { "are" })
 }
 
 fn run(settings: &Settings, sample: &str) -> Result<Running, EmbedError> {
@@ -99,7 +138,11 @@ fn run(settings: &Settings, sample: &str) -> Result<Running, EmbedError> {
     let mut onnx = Onnx::open(settings)?;
     let load = begun.elapsed();
     let begun = now();
-    onnx.embed(&[sample])?;
+    let vectors = onnx.embed(&[sample])?;
+    if vectors.iter().any(Option::is_none) {
+        let why = "model gives no finite vector for the text; take the fp32 model, or another";
+        return Err(EmbedError::Unusable(why.to_owned()));
+    }
     let sample = begun.elapsed();
     Ok(Running {
         library: ports::library().map_or_else(String::new, |path| path.display().to_string()),

@@ -42,8 +42,12 @@ impl Folder {
     pub fn open(folder: &Path) -> Result<Self, EmbedError> {
         let required = |name: &str| {
             let path = folder.join(name);
-            if path.is_file() {
-                return Ok(path);
+            match fs::metadata(&path) {
+                Ok(about) if about.is_file() => return Ok(path),
+                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                    return Err(unreadable(&path, &error));
+                }
+                _ => {}
             }
             Err(EmbedError::Unusable(format!(
                 "model file missing: {}; set [model] path, or run: outlierd model pull all-MiniLM-L6-v2",
@@ -77,13 +81,28 @@ impl Folder {
     }
 }
 
+/// Why a model that quantises at run time is not run as others are.
+pub fn refused_for_quantisation(model: &Path) -> String {
+    format!(
+        "model is dynamically quantised: {}: a text's vector would depend on its batch; use the fp32 or fp16 model, or \
+         set [model] allow_dynamic_quantisation to run one text at a time",
+        model.display()
+    )
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> EmbedError {
+    EmbedError::Unusable(format!(
+        "model file unreadable: {}: {error}; let the user that outlierd runs as read it, or pull the model anew",
+        path.display()
+    ))
+}
+
 fn read_through(path: &Path, mut each: impl FnMut(&[u8])) -> Result<(), EmbedError> {
-    let unreadable =
-        |error| EmbedError::Unusable(format!("model file unreadable: {}: {error}", path.display()));
-    let mut file = File::open(path).map_err(unreadable)?;
+    let failed = |error| unreadable(path, &error);
+    let mut file = File::open(path).map_err(failed)?;
     let mut buffer = vec![0; 1 << 20];
     loop {
-        match file.read(&mut buffer).map_err(unreadable)? {
+        match file.read(&mut buffer).map_err(failed)? {
             0 => return Ok(()),
             read => each(&buffer[..read]),
         }

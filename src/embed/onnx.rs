@@ -29,7 +29,7 @@ use sha2::{Digest, Sha256};
 use self::library::environment;
 pub use self::library::{Missing, look};
 use self::pooler::Pooler;
-use super::models::Folder;
+use super::models::{Folder, refused_for_quantisation};
 use super::pooling::{Pooling, pool, unit};
 use super::tokens::{Tokeniser, Tokens};
 use super::worker::Run;
@@ -120,11 +120,7 @@ impl Onnx {
         let folder = Folder::open(&settings.folder)?;
         let contents = folder.read()?;
         if contents.dynamically_quantised && !settings.allow_dynamic_quantisation {
-            return Err(EmbedError::Unusable(format!(
-                "model is dynamically quantised: {}: a text's vector would depend on its batch; use the fp32 or fp16 \
-                 model, or set [model] allow_dynamic_quantisation to run one text at a time",
-                folder.model.display()
-            )));
+            return Err(EmbedError::Unusable(refused_for_quantisation(&folder.model)));
         }
         let tokeniser = Tokeniser::open(&folder.tokenizer, &settings.prefix, settings.tokens_max)?;
         let pooling = match settings.pooling {
@@ -221,7 +217,10 @@ impl Plan {
     /// fit is found out now.
     fn warm_model(&self, cuda: Option<i32>) -> Result<Model, EmbedError> {
         let failed = |error: ort::Error| {
-            EmbedError::Unusable(format!("model does not load: {}: {error}", self.file.display()))
+            let (file, error) = (self.file.display(), error.to_string());
+            let why =
+                error.trim_start_matches(&format!("Load model from {file} failed:")).trim_end_matches('.');
+            EmbedError::Unusable(format!("model does not load: {file}: {why}; is it whole? pull it anew"))
         };
         let mut builder = self.builder(cuda).map_err(failed)?;
         let session = builder.commit_from_file(&self.file).map_err(failed)?;
@@ -303,8 +302,9 @@ impl Graph {
         }
         let outputs: Vec<(&str, usize)> = session.outputs().iter().filter_map(output).collect();
         let (chosen, rank) = choose(&outputs, pools_by_setting).ok_or_else(|| {
+            let names: Vec<&str> = session.outputs().iter().map(ort::value::Outlet::name).collect();
             EmbedError::Unusable(format!(
-                "model gives {outputs:?}, none of which is a vector for each text or token"
+                "model gives {names:?}, none of which is a vector for each text or token; take a text encoder"
             ))
         })?;
         let takes = |name| inputs.contains(&name);

@@ -41,7 +41,11 @@ impl Tokeniser {
             )));
         }
         let unreadable = |error: &dyn std::fmt::Display| {
-            EmbedError::Unusable(format!("tokenizer unreadable: {}: {error}", file.display()))
+            let why = error.to_string().replace(". at line", " at line");
+            EmbedError::Unusable(format!(
+                "tokenizer unreadable: {}: {why}; pull it anew, or take the one that the model's makers publish",
+                file.display()
+            ))
         };
         let mut tokenizer = Tokenizer::from_file(file).map_err(|error| unreadable(&error))?;
         let padding = tokenizer
