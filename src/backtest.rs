@@ -114,10 +114,8 @@ pub fn configure(
     sets: &[crate::config::Set],
     settings: &Settings,
 ) -> Result<Config, ConfigError> {
-    let quoted = |names: &[String]| {
-        let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
-        format!("[{}]", quoted.join(","))
-    };
+    // A list of JSON is one of settings too.
+    let quoted = |names: &[String]| serde_json::Value::from(names).to_string();
     let from = match &settings.topic {
         Some(bounds) => {
             [("kind", "kafka".to_owned()), ("topics", quoted(std::slice::from_ref(&bounds.topic)))]

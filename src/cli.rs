@@ -212,8 +212,11 @@ fn run_daemon(run: &Run) -> ExitCode {
         sets.push(("sink.kind".to_owned(), kind.to_owned()));
     }
     if !run.input.is_empty() {
-        let quoted: Vec<String> = run.input.iter().map(|path| format!("{path:?}")).collect();
-        sets.push(("source.paths".to_owned(), format!("[{}]", quoted.join(","))));
+        // A list of JSON is one of settings too.
+        match serde_json::to_string(&run.input) {
+            Ok(paths) => sets.push(("source.paths".to_owned(), paths)),
+            Err(_) => return fail(USAGE, &"a path of --input is not UTF-8; rename the file"),
+        }
     }
     sets.extend(run.settings.set.iter().cloned());
     let config = match Config::load(run.settings.config.as_deref(), &sets) {

@@ -20,6 +20,7 @@ mod places;
 mod raw;
 mod reference;
 mod resolve;
+mod same;
 mod schema;
 mod secret;
 mod shape;

@@ -50,7 +50,7 @@ pub(super) fn parse(
     lookup: Lookup<'_>,
     faults: &mut Vec<Fault>,
 ) -> Result<Node, Fault> {
-    let lines = Lines { text, path: path.map(|path| path.display().to_string()) };
+    let lines = Lines::of(text, path.map(|path| path.display().to_string()));
     let document = ImDocument::parse(text).map_err(|error| {
         let what = error.message().trim().replace('\n', ", ");
         let place = lines.place(error.span().map(|span| span.start));
@@ -67,23 +67,28 @@ fn line_at(before: &[u8]) -> usize {
 }
 
 /// Finds lines.
-struct Lines<'a> {
-    text: &'a str,
+struct Lines {
+    /// Where each begins.
+    starts: Vec<usize>,
     path: Option<String>,
 }
 
-impl Lines<'_> {
+impl Lines {
+    fn of(text: &str, path: Option<String>) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Self { starts: std::iter::once(0).chain(ends).collect(), path }
+    }
+
     /// The place of a byte; of the file as a whole for none.
     fn place(&self, at: Option<usize>) -> Place {
         let Some(path) = &self.path else { return Place::Default };
-        let before = at.map(|at| &self.text.as_bytes()[..at.min(self.text.len())]);
-        let line = before.map_or(0, line_at);
+        let line = at.map_or(0, |at| self.starts.partition_point(|start| *start <= at));
         Place::File { path: path.clone(), line }
     }
 }
 
 struct Reader<'a> {
-    lines: Lines<'a>,
+    lines: Lines,
     lookup: Lookup<'a>,
     faults: &'a mut Vec<Fault>,
 }

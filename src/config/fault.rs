@@ -5,6 +5,11 @@
 
 use std::fmt;
 
+use crate::sink::wire::printable;
+
+/// Faults that are said at once, at most: nobody reads more.
+const LINES_MAX: usize = 200;
+
 /// Where a setting was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Place {
@@ -43,10 +48,14 @@ pub(super) struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Names in a file may hold anything.
         if self.place != Place::Default {
-            write!(f, "{}: ", self.place)?;
+            write!(f, "{}: ", printable(&self.place.to_string()))?;
         }
-        if self.key.is_empty() { f.write_str(&self.what) } else { write!(f, "{}: {}", self.key, self.what) }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", printable(&self.key))?;
+        }
+        f.write_str(&printable(&self.what))
     }
 }
 
@@ -54,7 +63,11 @@ impl fmt::Display for Fault {
 pub(super) fn lines(mut faults: Vec<Fault>) -> Vec<String> {
     faults.sort();
     faults.dedup();
-    faults.iter().map(Fault::to_string).collect()
+    let mut lines: Vec<String> = faults.iter().take(LINES_MAX).map(Fault::to_string).collect();
+    if let Some(more @ 1..) = faults.len().checked_sub(LINES_MAX) {
+        lines.push(format!("and {more} more like these"));
+    }
+    lines
 }
 
 /// The known name that a misspelt one is nearest to, if any is near.

@@ -176,10 +176,7 @@ impl Layer<'_> {
         let place = Place::Variable(name.to_owned());
         let rest = name.get(PREFIX.len()..).unwrap_or_default();
         let Some((section, _)) = rest.split_once("__") else {
-            // Only names with a section: OUTLIERD_HOME and the like belong to somebody else.
-            let lower = rest.to_lowercase();
-            if let Some(key) = KEYS.iter().find(|key| key.name.replace('.', "_") == lower) {
-                let meant = key.name.replace('.', "__").to_uppercase();
+            if let Some(meant) = with_sections(&rest.to_lowercase()) {
                 self.say(place, "", format!("sets nothing; did you mean {PREFIX}{meant}?"));
             }
             return;
@@ -193,7 +190,10 @@ impl Layer<'_> {
             [kafka, options, name @ ..] if kafka == "kafka" && options == "options" && !name.is_empty() => {
                 format!("{OPTIONS}.{}", options::from_variable(&name.join("__")))
             }
-            _ if section.is_empty() => return,
+            _ if section.is_empty() => {
+                self.say(place, "", format!("names no section; write it as in {PREFIX}KAFKA__BROKERS"));
+                return;
+            }
             parts => parts.join("."),
         };
         self.at(&path, loose(text, place));
@@ -337,6 +337,19 @@ impl Layer<'_> {
     fn say(&mut self, place: Place, key: &str, what: String) {
         self.faults.push(Fault { place, key: key.to_owned(), what });
     }
+}
+
+/// What a variable may have been meant for that has one line where two belong, if it begins with a section. Others
+/// (`OUTLIERD_HOME`, what orchestrators say of a service of this name) are somebody else's.
+fn with_sections(lower: &str) -> Option<String> {
+    if let Some(option) = lower.strip_prefix("kafka_options_").or_else(|| lower.strip_prefix("kafka_option_"))
+    {
+        return Some(format!("KAFKA__OPTIONS__{}", option.to_uppercase()));
+    }
+    let section = keys::sections().into_iter().find(|section| lower.starts_with(&format!("{section}_")))?;
+    let name = lower.get(section.len() + 1..)?;
+    let near = nearest(name, keys::of(section))?;
+    Some(format!("{section}__{near}").to_uppercase())
 }
 
 /// The section that has a key of this name.

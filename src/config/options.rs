@@ -19,17 +19,8 @@ use crate::source::kafka;
 pub(super) const FILE: &str = "_file";
 
 /// Options whose values are secrets; each may be given as a file instead, with `_file` behind its name.
-pub(super) const SECRET: &[&str] = &[
-    "sasl.oauthbearer.assertion.private.key.passphrase",
-    "sasl.oauthbearer.assertion.private.key.pem",
-    "sasl.oauthbearer.client.credentials.client.secret",
-    "sasl.oauthbearer.client.secret",
-    "sasl.oauthbearer.config",
-    "sasl.password",
-    "ssl.key.password",
-    "ssl.key.pem",
-    "ssl.keystore.password",
-];
+pub(super) const SECRET: &[&str] =
+    &["sasl.password", "ssl.key.password", "ssl.key.pem", "ssl.keystore.password"];
 
 /// Other options that pass through.
 pub(super) const ALLOWED: &[&str] = &[
@@ -60,8 +51,6 @@ pub(super) const ALLOWED: &[&str] = &[
     "group.protocol",
     "group.remote.assignor",
     "heartbeat.interval.ms",
-    "https.ca.location",
-    "https.ca.pem",
     "linger.ms",
     "log.connection.close",
     "max.in.flight",
@@ -86,24 +75,6 @@ pub(super) const ALLOWED: &[&str] = &[
     "retry.backoff.ms",
     "sasl.mechanism",
     "sasl.mechanisms",
-    "sasl.oauthbearer.assertion.algorithm",
-    "sasl.oauthbearer.assertion.claim.aud",
-    "sasl.oauthbearer.assertion.claim.exp.seconds",
-    "sasl.oauthbearer.assertion.claim.iss",
-    "sasl.oauthbearer.assertion.claim.jti.include",
-    "sasl.oauthbearer.assertion.claim.nbf.seconds",
-    "sasl.oauthbearer.assertion.claim.sub",
-    "sasl.oauthbearer.assertion.file",
-    "sasl.oauthbearer.assertion.jwt.template.file",
-    "sasl.oauthbearer.assertion.private.key.file",
-    "sasl.oauthbearer.client.credentials.client.id",
-    "sasl.oauthbearer.client.id",
-    "sasl.oauthbearer.extensions",
-    "sasl.oauthbearer.grant.type",
-    "sasl.oauthbearer.metadata.authentication.type",
-    "sasl.oauthbearer.method",
-    "sasl.oauthbearer.scope",
-    "sasl.oauthbearer.token.endpoint.url",
     "sasl.username",
     "security.protocol",
     "session.timeout.ms",
@@ -159,10 +130,6 @@ const OWNED: &[(&str, &str)] = &[
     ("queued.max.messages.kbytes", "set [kafka] fetch_memory"),
     ("request.required.acks", "an alert counts as written when all replicas have it"),
     ("retries", "an alert is sent again until it is acknowledged"),
-    ("sasl.kerberos.keytab", "this build has no Kerberos"),
-    ("sasl.kerberos.kinit.cmd", "no command is run"),
-    ("sasl.kerberos.principal", "this build has no Kerberos"),
-    ("sasl.kerberos.service.name", "this build has no Kerberos"),
     ("ssl.engine.location", "no foreign code is loaded"),
     ("ssl.providers", "no foreign code is loaded"),
     ("statistics.interval.ms", "the metrics rest on it"),
@@ -170,12 +137,16 @@ const OWNED: &[(&str, &str)] = &[
     ("transactional.id", "there are no transactions"),
 ];
 
+/// Beginnings of options of what is not built in, and why.
+const ABSENT: &[(&str, &str)] =
+    &[("https.", NO_OAUTH), ("sasl.kerberos.", NO_KERBEROS), ("sasl.oauthbearer.", NO_OAUTH)];
+
+const NO_KERBEROS: &str = "this build has no Kerberos; use SCRAM, or TLS with a certificate of one's own";
+const NO_OAUTH: &str = "this build has no OAUTHBEARER, for which librdkafka would need libcurl; use SCRAM, or TLS with a \
+                        certificate of one's own";
+
 /// Options that name a file, and whether it should be PEM, and of what.
 pub(super) const FILES: &[(&str, Option<&str>)] = &[
-    ("https.ca.location", Some("CERTIFICATE")),
-    ("sasl.oauthbearer.assertion.file", None),
-    ("sasl.oauthbearer.assertion.jwt.template.file", None),
-    ("sasl.oauthbearer.assertion.private.key.file", Some("PRIVATE KEY")),
     ("ssl.ca.location", Some("CERTIFICATE")),
     ("ssl.certificate.location", Some("CERTIFICATE")),
     ("ssl.crl.location", Some("X509 CRL")),
@@ -184,7 +155,7 @@ pub(super) const FILES: &[(&str, Option<&str>)] = &[
 ];
 
 /// Ways to prove who one is that librdkafka was built with.
-const MECHANISMS: [&str; 4] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"];
+const MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 
 /// Whether an option's value must not be seen.
 pub(super) fn is_secret(name: &str) -> bool {
@@ -219,6 +190,9 @@ fn checked(name: &str, node: &Node) -> Result<Option<String>, String> {
     if let Some((_, why)) = OWNED.iter().find(|(owned, _)| *owned == name) {
         return Err(format!("cannot be set here: {why}"));
     }
+    if let Some((_, why)) = ABSENT.iter().find(|(beginning, _)| name.starts_with(beginning)) {
+        return Err(format!("has no effect: {why}"));
+    }
     let file = of_file(name).is_some();
     if !(file || is_secret(name) || ALLOWED.contains(&name)) {
         return Err(unknown(name));
@@ -243,8 +217,11 @@ fn checked(name: &str, node: &Node) -> Result<Option<String>, String> {
     }
     if !file {
         kafka::accepts(name, &text).map_err(|why| {
-            let why =
-                if secret { "its value must not be shown, see CONFIGURATION.md".to_owned() } else { why };
+            let why = if secret {
+                "its value must not be shown, see librdkafka's CONFIGURATION.md".to_owned()
+            } else {
+                why
+            };
             format!("is refused by librdkafka: {why}")
         })?;
         if is_misread(name, &text) {
@@ -323,9 +300,15 @@ fn together(given: &Given<'_>, faults: &mut Vec<Fault>) {
         ["sasl.mechanism", "sasl.mechanisms"].into_iter().find_map(|name| Some((name, value(name)?)));
     match mechanism.filter(|_| sasl) {
         Some((name, word)) if !MECHANISMS.contains(&word) => {
-            say(name, format!("{word:?} is not one of: {}", MECHANISMS.join(", ")));
+            let why = match word {
+                "OAUTHBEARER" => NO_OAUTH,
+                "GSSAPI" => NO_KERBEROS,
+                _ => "",
+            };
+            let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+            say(name, format!("{word:?} is not one of: {}{why}", MECHANISMS.join(", ")));
         }
-        Some((name, word)) if word != "OAUTHBEARER" => {
+        Some((name, word)) => {
             for needed in ["sasl.username", "sasl.password"].into_iter().filter(|needed| !has(needed)) {
                 say(name, format!("is {word:?}, which needs {needed}; set it"));
             }
@@ -381,6 +364,10 @@ mod tests {
         for (name, _) in OWNED {
             let why = kafka::accepts(name, "\u{1}").err().unwrap_or_default();
             assert!(!why.contains("No such configuration property"), "{name}: {why}");
+        }
+        // Of Kerberos librdkafka keeps the options even where it was built without.
+        for (name, value) in [("sasl.oauthbearer.method", "oidc"), ("https.ca.pem", "a")] {
+            assert!(kafka::accepts(name, value).is_err(), "{name} is built in after all");
         }
         for (name, _) in FILES {
             assert!(ALLOWED.contains(name), "{name}");

@@ -50,11 +50,13 @@ impl Places {
 
     /// What was written at this key does not count: nothing more should be said of it.
     pub(super) fn broken(&mut self, key: &str) {
-        self.broken.insert(key.split('[').next().unwrap_or(key).to_owned());
+        self.broken.insert(key.to_owned());
     }
 
-    /// Whether a fault of this key, or of one that it rests on, was said already.
+    /// Whether a fault of this key, of its entry of a list or of the whole list was said already.
     pub(super) fn is_broken(&self, key: &str) -> bool {
-        self.broken.contains(key.split('[').next().unwrap_or(key))
+        let list = key.split_once('[').map_or(key, |(list, _)| list);
+        let entry = key.split_once(']').map_or(key.len(), |(entry, _)| entry.len() + 1);
+        [key, list, &key[..entry]].into_iter().any(|key| self.broken.contains(key))
     }
 }

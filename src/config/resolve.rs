@@ -12,6 +12,7 @@ use super::fault::{Fault, Place};
 use super::keys::{FIELD, OPTIONS};
 use super::places::Places;
 use super::raw::{self, Raw};
+use super::same::same;
 use super::{Config, LogConfig, ModelConfig, SinkConfig, SourceConfig, units};
 use crate::detect::{Matters, Selection};
 use crate::embed::pooling::Pooling;
@@ -101,12 +102,7 @@ fn between(raw: &Raw, faults: &mut Faults<'_>) {
             "is the topic of alerts, sink.topic; name another, or leave it empty for none",
         );
     }
-    if sink.kind == raw::SinkKind::File && !sink.path.is_empty() && sink.path == sink.dead_letter_path {
-        faults.say(
-            "sink.dead_letter_path",
-            "is the file of alerts, sink.path; name another, or leave it empty for none",
-        );
-    }
+    files(source, sink, faults);
     // A restart that reads back less than the warm-up would leave a partition silent until it is warm again.
     let (events, warmup) = (raw.pipeline.replay_events, raw.detect.warmup);
     if events < warmup {
@@ -122,6 +118,29 @@ fn between(raw: &Raw, faults: &mut Faults<'_>) {
             _ => format!("is {events}, should be at least detect.warmup, {warmup}"),
         };
         faults.say(key, what);
+    }
+}
+
+/// Files that are read and written, or written by two.
+fn files(source: &raw::Source, sink: &raw::Sink, faults: &mut Faults<'_>) {
+    let alerts = (sink.kind == raw::SinkKind::File).then_some(("sink.path", &sink.path));
+    let letters =
+        (sink.kind != raw::SinkKind::Kafka).then_some(("sink.dead_letter_path", &sink.dead_letter_path));
+    if let (Some((_, path)), Some((key, letters))) = (alerts, letters)
+        && same(path, letters)
+    {
+        faults.say(key, "is the file of alerts, sink.path; name another, or leave it empty for none");
+    }
+    if source.kind != raw::SourceKind::File {
+        return;
+    }
+    for (key, path) in alerts.into_iter().chain(letters) {
+        if let Some(index) = source.paths.iter().position(|read| same(read, path)) {
+            let what = format!(
+                "is {path:?}, which source.paths[{index}] reads: outlierd would read what it wrote; name another file"
+            );
+            faults.say(key, what);
+        }
     }
 }
 

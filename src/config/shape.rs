@@ -33,7 +33,10 @@ pub(super) fn fit(name: &str, kind: &Kind, node: &Node, faults: &mut Vec<Fault>)
     }
 }
 
-/// The entries of `[[field]]`, if all of them fit.
+/// What stands for an entry of a list that does not fit, so that the others keep their numbers.
+const PLACEHOLDER: &str = "";
+
+/// The entries of `[[field]]`; one that does not fit is ignored.
 pub(super) fn fields(node: &Node, faults: &mut Vec<Fault>) -> Option<Checked> {
     let node = &loosened(node);
     let say = |place: &Place, what: String| Fault { place: place.clone(), key: FIELD.to_owned(), what };
@@ -52,23 +55,28 @@ pub(super) fn fields(node: &Node, faults: &mut Vec<Fault>) -> Option<Checked> {
     let mut fit_all = Vec::new();
     for (index, item) in items.iter().enumerate() {
         if let Value::Table(entries) = &item.value {
-            fit_all.extend(field(index, &item.place, entries, faults));
+            fit_all.push(field(index, &item.place, entries, faults));
         } else {
             let what = format!("is {}, should have pointer and kind", item.value.described());
-            faults.push(say(&item.place, what));
+            let key = format!("{FIELD}[{index}]");
+            faults.push(Fault { place: item.place.clone(), key, what });
+            fit_all.push(Checked::from(ignored()));
         }
     }
-    (fit_all.len() == items.len()).then(|| Checked::from(fit_all))
+    Some(Checked::from(fit_all))
 }
 
-fn field(
-    index: usize,
-    place: &Place,
-    entries: &[(String, Node)],
-    faults: &mut Vec<Fault>,
-) -> Option<Checked> {
-    let said = faults.len();
-    let mut dict = Dict::new();
+/// An entry of `[[field]]` that names nothing.
+fn ignored() -> Dict {
+    ["pointer", "kind"]
+        .into_iter()
+        .zip([PLACEHOLDER, "ignore"])
+        .map(|(key, value)| (key.to_owned(), value.into()))
+        .collect()
+}
+
+fn field(index: usize, place: &Place, entries: &[(String, Node)], faults: &mut Vec<Fault>) -> Checked {
+    let mut dict = ignored();
     for (key, node) in entries {
         let name = format!("{FIELD}[{index}].{key}");
         if let Some(Key { kind, .. }) = FIELD_KEYS.iter().find(|known| known.name == key) {
@@ -85,7 +93,7 @@ fn field(
             faults.push(Fault { place: place.clone(), key: format!("{FIELD}[{index}]"), what });
         }
     }
-    (faults.len() == said).then(|| Checked::from(dict))
+    Checked::from(dict)
 }
 
 /// A list given as text, as the environment does, read as one.
@@ -114,19 +122,23 @@ fn list(name: &str, kind: &Kind, node: &Node, faults: &mut Vec<Fault>) -> Option
     for (index, item) in items.iter().enumerate() {
         let key = format!("{name}[{index}]");
         let text = match &item.value {
-            Value::Broken => continue,
+            Value::Broken => PLACEHOLDER.to_owned(),
             Value::Text(text) | Value::Loose(text) => text.clone(),
             // The lists are lists of names: a name may look like a number.
             Value::Whole(_) | Value::Number(_) | Value::Flag(_) if loose => item.value.described(),
             other => {
                 faults.push(say(&item.place, key, format!("is {}, should be a text", other.described())));
+                names.push(PLACEHOLDER.to_owned());
                 continue;
             }
         };
-        if let Err(what) = word(kind, &text) {
-            faults.push(say(&item.place, key, what));
-        } else {
-            names.push(text);
+        let broken = matches!(item.value, Value::Broken);
+        match word(kind, &text) {
+            Err(what) if !broken => {
+                faults.push(say(&item.place, key, what));
+                names.push(PLACEHOLDER.to_owned());
+            }
+            _ => names.push(text),
         }
     }
     if let (Kind::Picks(words), true) = (kind, items.is_empty()) {
@@ -134,7 +146,7 @@ fn list(name: &str, kind: &Kind, node: &Node, faults: &mut Vec<Fault>) -> Option
         faults.push(say(&node.place, name.to_owned(), what));
         return None;
     }
-    (names.len() == items.len()).then(|| Checked::from(names))
+    Some(Checked::from(names))
 }
 
 fn word(kind: &Kind, text: &str) -> Result<(), String> {
@@ -163,6 +175,14 @@ fn scalar(kind: &Kind, node: &Node) -> Result<Checked, String> {
             _ => Err(wanted(node, "\"auto\", true or false")),
         },
         Kind::Whole(range) => {
+            if let Value::Number(number) = node.value
+                && number.fract() == 0.0
+                && number.abs() < 1e15
+            {
+                return Err(format!(
+                    "is written with a point or an exponent, should be a whole number: {number}"
+                ));
+            }
             let number = whole(&node.value).and_then(|number| u64::try_from(number).ok());
             number.filter(|number| range.contains(number)).map(Checked::from).ok_or_else(|| {
                 wanted(node, &format!("a whole number between {} and {}", range.start(), range.end()))

@@ -13,6 +13,7 @@ use super::keys::{FIELD, FIELD_KEYS, KEYS, Key, OPTIONS};
 use super::load::Loaded;
 use super::options;
 use super::secret::REDACTED;
+use crate::sink::wire::printable;
 
 /// A setting: its key, its value, its place.
 struct Setting {
@@ -114,7 +115,7 @@ fn width(line: &str) -> usize {
 
 /// A place as a comment: a path may hold anything.
 fn commented(place: &Place) -> String {
-    place.to_string().chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+    printable(&place.to_string())
 }
 
 /// A value as TOML has it. JSON's is the same, for texts, numbers and lists of them, but for one character.

@@ -167,7 +167,8 @@ fn kafka(config: &Config, faults: &mut Faults<'_>) {
         brokers = Some(settings.brokers.clone());
         options.clone_from(&settings.options);
         let named = settings.topics.iter().enumerate().filter(|(_, topic)| !is_pattern(topic));
-        topics.extend(named.map(|(index, topic)| (format!("source.topics[{index}]"), topic.clone())));
+        let named = named.map(|(index, topic)| (format!("source.topics[{index}]"), topic.clone()));
+        topics.extend(named.filter(|(key, _)| !faults.places.is_broken(key)));
     }
     if let SinkConfig::Kafka(settings) = &config.sink {
         brokers = Some(settings.brokers.clone());

@@ -51,12 +51,15 @@ pub(crate) fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
 
-/// Text that cannot move a terminal's cursor or turn its writing round: such characters are written as escapes.
+/// Text that cannot move a terminal's cursor, turn its writing round or hide in it: such characters are written as
+/// escapes. Joiners stay: some languages are written with them.
 pub(crate) fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || turns {
+        let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let hides =
+            matches!(c, '\u{200b}' | '\u{2060}'..='\u{2065}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
+        if c.is_control() || turns || hides {
             safe.extend(c.escape_default());
         } else {
             safe.push(c);

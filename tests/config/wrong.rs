@@ -61,6 +61,27 @@ pub(super) const VALUES: &[(&str, &[&str])] = &[
         &["FILE:2: detect.window: is 10.5, should be a whole number between 10 and 100000000"],
     ),
     ("[detect]\nguard = [0.1]\n", &["FILE:2: detect.guard: is a list, should be a number between 0 and 0.5"]),
+    (
+        "[detect]\nwindow = 1e4\n",
+        &["FILE:2: detect.window: is written with a point or an exponent, should be a whole number: 10000"],
+    ),
+    // Each entry of a list is judged by itself.
+    (
+        "[source]\ntopics = [7, \"a\"]\n[[field]]\nkind = \"key\"\n[[field]]\npointer = 7\nkind = \"kye\"\n",
+        &[
+            "FILE:2: source.topics[0]: is 7, should be a text",
+            "FILE:3: field[0]: has no pointer; every [[field]] has pointer and kind",
+            "FILE:6: field[1].pointer: is 7, should be a text in quotes",
+            "FILE:7: field[1].kind: \"kye\" is not one of: text, number, category, time, key, ignore",
+        ],
+    ),
+    (
+        "[\"zeb\\u001b\\u202e\"]\nx = 1\n[kafka]\n\"a\\u001b[2J\" = 1\n",
+        &[
+            "FILE:1: unknown section [zeb\\u{1b}\\u{202e}]; known are: source, kafka, sink, decode, render, model, detect, alert, pipeline, admin, log, field",
+            "FILE:4: unknown key \"a\\u{1b}[2J\" in [kafka]; known are: brokers, group, instance, commit_interval, shutdown_timeout, fetch_memory, options",
+        ],
+    ),
     ("[kafka]\ngroup = 7\n", &["FILE:2: kafka.group: is 7, should be a text in quotes"]),
     (
         "[source]\ntopics = \"logs\"\n",
@@ -222,6 +243,13 @@ pub(super) const VALUES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "[kafka.options]\n\"sasl.oauthbearer.method\" = \"oidc\"\n\"sasl.kerberos.keytab\" = \"/k\"\n",
+        &[
+            "FILE:2: kafka.options.sasl.oauthbearer.method: has no effect: this build has no OAUTHBEARER, for which librdkafka would need libcurl; use SCRAM, or TLS with a certificate of one's own",
+            "FILE:3: kafka.options.sasl.kerberos.keytab: has no effect: this build has no Kerberos; use SCRAM, or TLS with a certificate of one's own",
+        ],
+    ),
+    (
         "[kafka.options]\n\"zebra\" = 5000\n",
         &[
             "FILE:2: kafka.options.zebra: is no option of librdkafka that passes through; see [kafka.options] in the reference: outlierd defaults",
@@ -330,13 +358,37 @@ pub(super) const PAIRS: &[(&str, &[&str])] = &[
     (
         "[source]\ntopics = [\"a\"]\n[kafka.options]\nsecurity.protocol = \"sasl_ssl\"\n",
         &[
-            "FILE:4: kafka.options.security.protocol: is \"sasl_ssl\", which needs sasl.mechanism; set it to one of: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER",
+            "FILE:4: kafka.options.security.protocol: is \"sasl_ssl\", which needs sasl.mechanism; set it to one of: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512",
         ],
     ),
     (
         "[source]\ntopics = [\"a\"]\n[kafka.options]\n\"security.protocol\" = \"sasl_ssl\"\n\"sasl.mechanism\" = \"SCRAM\"\n",
         &[
-            "FILE:5: kafka.options.sasl.mechanism: \"SCRAM\" is not one of: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER",
+            "FILE:5: kafka.options.sasl.mechanism: \"SCRAM\" is not one of: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512",
+        ],
+    ),
+    (
+        "[source]\ntopics = [\"a\"]\n[kafka.options]\n\"security.protocol\" = \"sasl_ssl\"\n\"sasl.mechanism\" = \"GSSAPI\"\n",
+        &[
+            "FILE:5: kafka.options.sasl.mechanism: \"GSSAPI\" is not one of: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512: this build has no Kerberos; use SCRAM, or TLS with a certificate of one's own",
+        ],
+    ),
+    (
+        "[source]\nkind = \"file\"\npaths = [\"/nowhere/a\", \"/nowhere/b\"]\n[sink]\nkind = \"file\"\npath = \"/nowhere/./b\"\n\
+         dead_letter_path = \"/nowhere/b\"\n",
+        &[
+            "FILE:6: sink.path: is \"/nowhere/./b\", which source.paths[1] reads: outlierd would read what it wrote; name another file",
+            "FILE:7: sink.dead_letter_path: is \"/nowhere/b\", which source.paths[1] reads: outlierd would read what it wrote; name another file",
+            "FILE:7: sink.dead_letter_path: is the file of alerts, sink.path; name another, or leave it empty for none",
+        ],
+    ),
+    (
+        "[source]\ntopics = [\"^(\", \"^logs-\\\\d+\", 7, \"a b\"]\n",
+        &[
+            "FILE:2: source.topics[0]: pattern \"^(\" is not a POSIX extended regular expression; correct it",
+            "FILE:2: source.topics[1]: pattern \"^logs-\\\\d+\" has \"\\\\d\", which POSIX extended regular expressions do not have; write [0-9]",
+            "FILE:2: source.topics[2]: is 7, should be a text",
+            "FILE:2: source.topics[3]: not a Kafka topic: \"a b\"; use 1 to 249 letters, digits, dots, dashes and underscores",
         ],
     ),
     (
@@ -373,6 +425,12 @@ pub(super) const VARIABLES: &[(&str, &str, &str)] = &[
         "a:1",
         "OUTLIERD_KAFKA_BROKERS: sets nothing; did you mean OUTLIERD_KAFKA__BROKERS?",
     ),
+    (
+        "OUTLIERD_KAFKA_OPTIONS_SASL_PASSWORD",
+        "hunter22",
+        "OUTLIERD_KAFKA_OPTIONS_SASL_PASSWORD: sets nothing; did you mean OUTLIERD_KAFKA__OPTIONS__SASL_PASSWORD?",
+    ),
+    ("OUTLIERD___GROUP", "g", "OUTLIERD___GROUP: names no section; write it as in OUTLIERD_KAFKA__BROKERS"),
     ("OUTLIERD_KAFAK__GROUP", "g", "OUTLIERD_KAFAK__GROUP: unknown section [kafak]; did you mean [kafka]?"),
     (
         "OUTLIERD_KAFKA__OPTIONS__SASL_PASSWROD",
