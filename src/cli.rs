@@ -1,7 +1,7 @@
 //! The command line: verbs, flags, exit codes.
 //!
 //! Exit codes are those of sysexits(3): 64 usage, 65 records that are not what they were said to be, 69 something needed
-//! is not there, 70 a fault of our own, 78 configuration.
+//! is not there, 70 a fault of our own, 74 standard output cannot be written, 78 configuration.
 
 mod backtest;
 mod completions;
@@ -10,7 +10,9 @@ mod doctor;
 mod explain;
 mod health;
 mod model;
+mod output;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -18,6 +20,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Config};
 use crate::{daemon, demo, metrics};
+use output::{fail, say};
 
 mod infer;
 
@@ -25,6 +28,7 @@ const USAGE: u8 = 64;
 const DATA: u8 = 65;
 const UNAVAILABLE: u8 = 69;
 const SOFTWARE: u8 = 70;
+const IO: u8 = 74;
 const CONFIG: u8 = 78;
 
 /// Finds the strange event in a stream the moment it arrives.
@@ -86,7 +90,7 @@ const EXAMPLES: &str = "The first hour:
   outlierd explain alerts.jsonl                            an alert for a person
 
 Exit codes: 64 usage, 65 records or files that are not what they should be, 69 something needed is not there, 70 a fault
-of our own, 78 configuration. Each verb has examples: outlierd VERB --help";
+of our own, 74 standard output cannot be written, 78 configuration. Each verb has examples: outlierd VERB --help";
 
 const RUN_EXAMPLES: &str = "Examples:
   outlierd run -c outlierd.toml
@@ -150,8 +154,8 @@ struct Demo {
     /// A real broker, instead of the one inside this process.
     #[arg(long, value_name = "HOST:PORT")]
     brokers: Option<String>,
-    /// How many events to write.
-    #[arg(long, default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// How many events to write. Fewer than 10 000 would not show each partition what its fields are.
+    #[arg(long, default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(10_000..))]
     events: u64,
     /// The stream's seed: the same seed, the same stream.
     #[arg(long, default_value_t = 1)]
@@ -165,12 +169,21 @@ struct Demo {
 pub fn main() -> ExitCode {
     let line = match Line::try_parse() {
         Ok(line) => line,
-        Err(error) => {
+        Err(error) if error.use_stderr() => {
             let _on_a_closed_terminal = error.print();
-            return if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+            return ExitCode::from(USAGE);
+        }
+        // Help and version were asked for.
+        Err(error) => {
+            output::note(error.print().and_then(|()| std::io::stdout().flush()));
+            return output::ended(ExitCode::SUCCESS);
         }
     };
-    match line.verb {
+    output::ended(done(line.verb))
+}
+
+fn done(verb: Verb) -> ExitCode {
+    match verb {
         Verb::Run(run) => run_daemon(&run),
         Verb::Backtest(options) => backtest::run(&options),
         Verb::Demo(demo) => run_demo(&demo),
@@ -242,6 +255,10 @@ fn run_demo(options: &Demo) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(demo::DemoError::Daemon(error)) => failed(&error),
         Err(error @ demo::DemoError::Config(_)) => fail(CONFIG, &error),
+        Err(demo::DemoError::Output(error)) => {
+            output::note(Err(error));
+            ExitCode::SUCCESS
+        }
         Err(error) => fail(UNAVAILABLE, &error),
     }
 }
@@ -253,17 +270,6 @@ fn failed(error: &daemon::Error) -> ExitCode {
         daemon::Error::Internal(_) => SOFTWARE,
     };
     fail(code, error)
-}
-
-#[expect(clippy::print_stderr, reason = "this is where the command speaks")]
-fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("outlierd: {error}");
-    ExitCode::from(code)
-}
-
-fn say(text: &str) {
-    use std::io::Write as _;
-    let _on_a_closed_pipe = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn set(text: &str) -> Result<config::Set, String> {

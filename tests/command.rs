@@ -235,6 +235,84 @@ fn what_cannot_work_is_said_with_its_exit_code() {
     assert!(said.contains("libonnxruntime.so"), "{said}");
 }
 
+/// Every verb that prints, with what it needs to have something to print.
+fn printing(folder: &Folder) -> Vec<Vec<String>> {
+    let (log, _) = log(2_000);
+    let input = folder.file("app.log", log.as_bytes());
+    let alerts = folder.file("alerts.jsonl", &br#"{"event":{"kind":"alert"},"outlierd":{}}"#.repeat(3));
+    let model = folder.0.join("models").display().to_string();
+    [
+        "--help",
+        "--version",
+        "run --help",
+        "defaults",
+        "metrics",
+        "man",
+        "completions bash",
+        "config show",
+        "config schema",
+        "config infer --input INPUT",
+        "validate --no-environment --set source.topics=[\"a\"]",
+        "doctor --set source.kind=stdin --set sink.kind=stdout --set admin.listen=",
+        "doctor --json --set source.kind=stdin --set sink.kind=stdout --set admin.listen=",
+        "model list MODEL",
+        "explain ALERTS",
+        "backtest --input INPUT",
+        "backtest --input INPUT --json",
+        "demo --events 10000",
+    ]
+    .iter()
+    .map(|line| {
+        let word = |word: &str| match word {
+            "INPUT" => input.clone(),
+            "ALERTS" => alerts.clone(),
+            "MODEL" => model.clone(),
+            word => word.to_owned(),
+        };
+        line.split(' ').map(word).collect()
+    })
+    .collect()
+}
+
+#[test]
+fn what_cannot_be_printed_is_a_fault_and_a_reader_that_has_gone_is_none() {
+    let folder = Folder::new();
+    for arguments in printing(&folder) {
+        let into = |stdout: Stdio, stderr: Stdio| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_outlierd"));
+            command.args(&arguments).stdin(Stdio::null()).stdout(stdout).stderr(stderr).spawn().unwrap()
+        };
+        let full = || Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+        let output = into(full(), Stdio::piped()).wait_with_output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(74), "{arguments:?}: {said}");
+        assert!(said.contains("outlierd: cannot write to standard output: No space left"), "{said}");
+        // Where not even that can be said, the exit code says it.
+        assert_eq!(into(full(), full()).wait().unwrap().code(), Some(74), "{arguments:?}");
+        let mut child = into(Stdio::piped(), Stdio::piped());
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let said = text(&output.stderr);
+        assert!(output.status.success() && !said.contains("panicked"), "{arguments:?}: {said}");
+        assert!(!said.contains("standard output"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn explaining_ends_when_nobody_reads_on() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_outlierd"))
+        .args(["explain", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    // Alerts without end, as of a daemon: the writer hears that its reader has gone.
+    let mut pipe = child.stdin.take().unwrap();
+    while pipe.write_all(b"{\"event\":{\"kind\":\"alert\"},\"outlierd\":{}}\n").is_ok() {}
+    assert!(child.wait().unwrap().success());
+}
+
 /// A library that answers as an ONNX Runtime too old for us: it has no such version of its interface.
 const OLD_LIBRARY: &str = r#"
 static const void *get_api(unsigned version) { (void)version; return 0; }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::output::warn;
 use super::{CONFIG, DATA, SOFTWARE, Settings, UNAVAILABLE, USAGE, fail, failed, say};
 use crate::backtest::{self, Error, Labels, Report};
 use crate::daemon;
@@ -153,11 +154,6 @@ fn refused(error: &Error) -> ExitCode {
         Error::Source(SourceError::Settings(_)) => fail(CONFIG, error),
         Error::Source(_) | Error::Output(_) => fail(UNAVAILABLE, error),
     }
-}
-
-#[expect(clippy::print_stderr, reason = "this is where the command speaks")]
-fn warn(what: &str) {
-    eprintln!("outlierd: {what}");
 }
 
 fn share(text: &str) -> Result<f64, String> {

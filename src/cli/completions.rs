@@ -11,8 +11,10 @@ use super::{Line, SOFTWARE, UNAVAILABLE, fail, say};
 
 pub(super) const COMPLETIONS_EXAMPLES: &str = "Examples:
   outlierd completions bash > /etc/bash_completion.d/outlierd
-  outlierd completions zsh > ~/.zfunc/_outlierd
-  outlierd completions fish > ~/.config/fish/completions/outlierd.fish";
+  mkdir -p ~/.zfunc && outlierd completions zsh > ~/.zfunc/_outlierd
+  mkdir -p ~/.config/fish/completions && outlierd completions fish > ~/.config/fish/completions/outlierd.fish
+
+zsh looks into a folder that $fpath names: fpath+=~/.zfunc in ~/.zshrc, before compinit.";
 
 pub(super) const MAN_EXAMPLES: &str = "Examples:
   outlierd man | man -l -

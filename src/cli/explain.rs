@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use clap::Args;
 
+use super::output::heard;
 use super::{DATA, UNAVAILABLE, fail, say};
 use crate::explain::{Style, explain};
 
@@ -66,6 +67,10 @@ pub(super) fn run(options: &Explain) -> ExitCode {
             Ok(page) if number == 1 => say(&page),
             Ok(page) => say(&format!("\n{}\n\n{page}", "-".repeat(style.width.min(80)))),
             Err(why) => return fail(DATA, &format!("{name}, record {number}: {why}")),
+        }
+        // Whoever writes the alerts into this pipe is to hear that it has ended.
+        if !heard() {
+            return ExitCode::SUCCESS;
         }
     }
     if number == 0 {
