@@ -252,6 +252,11 @@ impl Sinks {
 
     fn alert(&mut self, alert: &Alert) -> Result<(), Error> {
         let Some(alerts) = &mut self.alerts else { return Ok(()) };
+        // Of the inputs of one configuration, one may be standard input.
+        if alerts.provenance.source != "kafka" {
+            let stdin = *alert.origin.lane.topic == *source::file::Whole::STDIN_LANE;
+            alerts.provenance.source = if stdin { "stdin" } else { "file" };
+        }
         let line = wire::alert::line(alert, &alerts.provenance, alerts.message_max);
         let written = alerts.writer.write_all(&line);
         written.map_err(|error| Error::Output(format!("cannot write {}: {error}", alerts.name)))

@@ -3,15 +3,14 @@
 //! It reads what the sinks write and nothing else, so it works on any machine and on alerts of long ago. All text in an
 //! alert comes from events, which anybody may have written: nothing of it may reach a terminal unescaped.
 
+mod find;
 mod page;
 mod wire;
-
-use std::path::Path;
 
 use page::Page;
 use wire::{Alert, Incident, Neighbour, Reason};
 
-use crate::sink::wire::{field_name, printable};
+use crate::sink::wire::{field_name, in_context, printable};
 
 /// How the page is laid out.
 #[derive(Clone, Copy, Debug)]
@@ -24,12 +23,14 @@ pub struct Style {
 
 /// Rarer than one in so many is not told in numbers: no stream is that long.
 const RARE_MAX: f64 = 1e12;
+/// How earlier versions wrote that there is no time.
+const NOUGHT: &str = "1970-01-01T00:00:00.000Z";
 /// Channels told at most.
 const CHANNELS: usize = 8;
 /// Characters of the event shown.
 const ORIGINAL: usize = 1_200;
-/// Events before it that a replay reads, so that it has learned what was normal.
-const REPLAY: i64 = 20_000;
+/// Fewer nats than these are nothing: about every second event has as many.
+const NATS_TOLD: f64 = 0.7;
 
 /// The alert as a page of text.
 ///
@@ -43,7 +44,8 @@ pub fn explain(value: serde_json::Value, style: Style) -> Result<String, String>
     nearest(&mut page, &alert);
     rare(&mut page, &alert);
     incident(&mut page, &alert);
-    find(&mut page, &alert);
+    next(&mut page, &alert);
+    find::find(&mut page, &alert);
     event(&mut page, &alert);
     Ok(page.done())
 }
@@ -51,7 +53,7 @@ pub fn explain(value: serde_json::Value, style: Style) -> Result<String, String>
 fn head(page: &mut Page, alert: &Alert) {
     page.headline(&printable(&alert.message));
     let source = &alert.outlierd.source;
-    let mut place = format!("{}[{}] at offset {}", printable(&source.topic), source.partition, source.offset);
+    let mut place = find::place(source);
     if let Some(key) = &source.key {
         place = format!("{place}, key {}", printable(key));
     }
@@ -60,9 +62,13 @@ fn head(page: &mut Page, alert: &Alert) {
     } else {
         "the event that opened an incident"
     };
-    // Time nought is that of an event without a time, in a file.
+    // Earlier versions wrote time nought where there was none.
     let when = match alert.event.start.as_str() {
-        "1970-01-01T00:00:00.000Z" => "not known: neither the event nor its record has a time".to_owned(),
+        "" | NOUGHT => {
+            "not known: neither the event nor its record has a time; a field that holds it can be named: \
+                        [[field]] with kind = \"time\""
+                .to_owned()
+        }
         start => printable(start),
     };
     page.pair("when", &when);
@@ -79,21 +85,41 @@ fn strange(page: &mut Page, alert: &Alert) {
     for reason in &detail.reasons {
         page.pair(&label(&reason.channel, &reason.field), &told(reason));
     }
-    if !detail.channels.is_empty() {
-        page.heading("How strange each way of looking found it");
+    if detail.channels.is_empty() {
+        return;
     }
-    for channel in detail.channels.iter().take(CHANNELS) {
-        let rare = rarity(channel.surprise);
-        let about = if channel.surprise < 0.7 {
-            "nothing out of the ordinary".to_owned()
-        } else {
-            format!("{:.1} nats, {rare}", channel.surprise)
-        };
-        page.pair(&label(&channel.channel, &channel.field), &about);
+    page.heading("How strange each way of looking found it");
+    let found = detail.channels.iter().filter(|channel| channel.surprise >= NATS_TOLD);
+    for channel in found.clone().take(CHANNELS) {
+        let has = so(&channel.channel);
+        page.pair(
+            &label(&channel.channel, &channel.field),
+            &format!("{:.1} nats: {}{has}", channel.surprise, rarity(channel.surprise)),
+        );
     }
-    let rest = detail.channels.len().saturating_sub(CHANNELS);
-    if rest > 0 {
-        page.line(&format!("and {rest} that found less"));
+    let found = found.count();
+    if found > CHANNELS {
+        page.line(&format!("and {} that found less", found - CHANNELS));
+    }
+    match detail.channels.len() - found {
+        0 => {}
+        1 => page.line("and 1 that found nothing out of the ordinary"),
+        nothing => page.line(&format!("and {nothing} that found nothing out of the ordinary")),
+    }
+}
+
+/// What one event in so many has, by the channel that counted.
+fn so(channel: &str) -> &'static str {
+    match channel {
+        "density" => " has a text so far from all others",
+        "text" => " has words and letters so rare",
+        "meaning" => " has a text that says something so different",
+        "joint" => " has values so seldom seen together",
+        "nearest" => " has numbers so far from all others",
+        "numeric" => " has a number so far from what is usual",
+        "categorical" => " has a value so rare in its context",
+        "series" => " has a number so far off its own course",
+        _ => "",
     }
 }
 
@@ -103,12 +129,19 @@ fn label(channel: &str, field: &str) -> String {
 }
 
 fn told(reason: &Reason) -> String {
-    let mut text = format!("\"{}\"", printable(&reason.value));
-    if !reason.expected.is_empty() {
-        text = format!("{text}; expected: {}", printable(&reason.expected));
+    let (expected, context) = in_context(&reason.expected, reason.context.as_deref());
+    let (value, expected) = (printable(&reason.value), printable(&expected));
+    let number = matches!(reason.channel.as_str(), "numeric" | "series" | "nearest");
+    let mut text = if number || reason.channel == "joint" { value } else { format!("\"{value}\"") };
+    if number && expected.starts_with(|c: char| c.is_ascii_digit() || "+-".contains(c)) {
+        text = format!("{text}; usual: {expected}");
+    } else if expected.starts_with("had ") {
+        text = format!("{text}; it {expected}");
+    } else if !expected.is_empty() {
+        text = format!("{text}; {expected}");
     }
-    if let Some(context) = &reason.context {
-        text = format!("{text}; held against events of {}", printable(&field_name(context)));
+    if let Some(context) = context {
+        text = format!("{text}; held against events of {}", printable(&context));
     }
     text
 }
@@ -125,9 +158,10 @@ fn nearest(page: &mut Page, alert: &Alert) {
         page.pair(
             &format!("{distance:.2} {by}"),
             &format!(
-                "\"{}\" ({}), seen {times} lately, last at offset {offset}",
+                "\"{}\" ({}), seen {times} lately, last at {}",
                 printable(text),
-                printable(&field_name(field))
+                printable(&field_name(field)),
+                find::at(&alert.outlierd.source, *offset)
             ),
         );
     }
@@ -136,19 +170,20 @@ fn nearest(page: &mut Page, alert: &Alert) {
 fn rare(page: &mut Page, alert: &Alert) {
     let detail = &alert.outlierd;
     page.heading("How rare");
-    let mut surprise = format!("{:.1} nats: {}", detail.surprise, rarity(detail.surprise));
+    let mut surprise = format!("{:.1} nats: {} is as strange", detail.surprise, rarity(detail.surprise));
     if detail.surprise.exp() > detail.seen as f64 {
-        surprise = format!("{surprise}; so many were not seen, it is read off the course of the rarest");
+        surprise = format!("{surprise}; so many were not seen, it is estimated from the rarest of them");
     }
     page.pair("surprise", &surprise);
     page.pair(
         "threshold",
-        &format!("{:.1} nats then: {} would raise an alert", detail.threshold, rarity(detail.threshold)),
+        &format!(
+            "{:.1} nats then ({}): what is stranger raises an alert; it moves to keep to the budget",
+            detail.threshold,
+            rarity(detail.threshold)
+        ),
     );
-    page.pair(
-        "budget",
-        &format!("{} for each partition; the threshold follows it", printable(&detail.budget)),
-    );
+    page.pair("budget", &format!("{} for each partition, in incidents", printable(&detail.budget)));
     page.pair("risk", &format!("{:.0} of 100", alert.event.risk_score_norm));
     page.pair("learned from", &format!("{} events of this partition before it", grouped(detail.seen)));
 }
@@ -160,48 +195,34 @@ fn incident(page: &mut Page, alert: &Alert) {
     let events = if *count == 1 {
         "1 so far: this one; when it ends with more, a second alert sums it up".to_owned()
     } else {
-        format!(
-            "{}, from offset {first_offset} to {last_offset}, the last at {}",
+        let source = &alert.outlierd.source;
+        let span = format!(
+            "{}, from {} to {}",
             grouped(*count),
-            printable(last_time)
-        )
+            find::at(source, *first_offset),
+            find::at(source, *last_offset)
+        );
+        match last_time.as_str() {
+            "" | NOUGHT => span,
+            time => format!("{span}, the last at {}", printable(time)),
+        }
     };
     page.pair("events", &events);
 }
 
-fn find(page: &mut Page, alert: &Alert) {
-    let detail = &alert.outlierd;
-    let (topic, partition, offset) =
-        (quoted(&detail.source.topic), detail.source.partition, detail.source.offset);
-    page.heading("Find it again");
-    // No topic of Kafka's holds a slash.
-    if detail.source.topic.contains('/') {
-        let gzip = Path::new(&detail.source.topic).extension().is_some_and(|end| end == "gz");
-        let cat = if gzip { "zcat" } else { "cat" };
-        page.verbatim(&format!("{cat} {topic} | sed -n {}p", offset.saturating_add(1)));
-    } else if detail.source.topic == "stdin" {
-        page.line(&format!("it was line {} of standard input", offset.saturating_add(1)));
-    } else {
-        page.verbatim(&format!(
-            "kafka-console-consumer.sh --bootstrap-server BROKER --topic {topic} --partition {partition} --offset \
-             {offset} --max-messages 1"
-        ));
-        page.verbatim(&format!(
-            "outlierd backtest --topic {topic} --partition {partition} --from {} --to {} --set kafka.brokers=BROKER",
-            offset.saturating_sub(REPLAY).max(0),
-            offset.saturating_add(1)
-        ));
+/// What a person can do about alerts like this one.
+fn next(page: &mut Page, alert: &Alert) {
+    page.heading("What next");
+    page.pair("if something is wrong", "look at the event, and at those around it, by the commands below");
+    let mut normal = "what comes often is learned by itself".to_owned();
+    if let Some(field) =
+        alert.outlierd.reasons.iter().map(|reason| &reason.field).find(|field| !field.is_empty())
+    {
+        let field = serde_json::Value::from(printable(field));
+        normal = format!("{normal}; a field that says nothing is left out by render.ignore = [{field}]");
     }
-    page.pair(
-        "raised by",
-        &format!(
-            "outlierd {} as {}, configuration {}, {} embedder",
-            printable(&detail.version),
-            printable(&detail.service),
-            printable(&detail.config),
-            printable(&detail.embedder)
-        ),
-    );
+    page.pair("if it is normal", &normal);
+    page.pair("if there are too many", "a smaller alert.budget");
 }
 
 fn event(page: &mut Page, alert: &Alert) {
@@ -242,16 +263,6 @@ fn threes(digits: &str) -> String {
     text
 }
 
-/// A name as a shell takes it.
-fn quoted(name: &str) -> String {
-    let name = printable(name);
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-    if !name.is_empty() && !name.starts_with('-') && name.chars().all(plain) {
-        return name;
-    }
-    format!("'{}'", name.replace('\'', "'\\''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,14 +274,6 @@ mod tests {
         assert_eq!(rarity(9.3), "about 1 event in 11 000");
         assert_eq!(rarity(3.0), "about 1 event in 20");
         assert_eq!(rarity(1e300), "less than 1 event in a million million");
-    }
-
-    #[test]
-    fn names_cannot_leave_their_quotes() {
-        assert_eq!(quoted("logs.a-b"), "logs.a-b");
-        assert_eq!(quoted("a; rm -rf 'x'"), "'a; rm -rf '\\''x'\\'''");
-        assert_eq!(quoted("-x"), "'-x'");
-        assert_eq!(quoted("\u{1b}[31m"), "'\\u{1b}[31m'");
     }
 
     #[test]

@@ -88,6 +88,8 @@ pub struct Provenance {
     pub embedder: String,
     /// The alert budget in words, such as `20 a day`.
     pub budget: String,
+    /// Kind of the source, `kafka`, `file` or `stdin`: what the names and offsets in an alert are of.
+    pub source: &'static str,
 }
 
 /// How a sink is doing, for metrics and readiness.

@@ -240,7 +240,8 @@ fn printing(folder: &Folder) -> Vec<Vec<String>> {
     let (log, _) = log(2_000);
     let input = folder.file("app.log", log.as_bytes());
     let alerts = folder.file("alerts.jsonl", &br#"{"event":{"kind":"alert"},"outlierd":{}}"#.repeat(3));
-    let model = folder.0.join("models").display().to_string();
+    let models = folder.0.join("models");
+    fs::create_dir(&models).unwrap();
     [
         "--help",
         "--version",
@@ -255,7 +256,7 @@ fn printing(folder: &Folder) -> Vec<Vec<String>> {
         "validate --no-environment --set source.topics=[\"a\"]",
         "doctor --set source.kind=stdin --set sink.kind=stdout --set admin.listen=",
         "doctor --json --set source.kind=stdin --set sink.kind=stdout --set admin.listen=",
-        "model list MODEL",
+        "model list MODELS",
         "explain ALERTS",
         "backtest --input INPUT",
         "backtest --input INPUT --json",
@@ -266,7 +267,7 @@ fn printing(folder: &Folder) -> Vec<Vec<String>> {
         let word = |word: &str| match word {
             "INPUT" => input.clone(),
             "ALERTS" => alerts.clone(),
-            "MODEL" => model.clone(),
+            "MODELS" => models.display().to_string(),
             word => word.to_owned(),
         };
         line.split(' ').map(word).collect()

@@ -9,7 +9,7 @@ use outlierd::flow::{
 };
 use outlierd::sink::{Provenance, wire};
 
-use crate::command::{Folder, outlierd, refused, text};
+use crate::command::{Folder, refused, text};
 
 fn alert(value: &str) -> Alert {
     let channel = |channel, field: &str, surprise| ChannelSurprise {
@@ -71,6 +71,7 @@ fn provenance() -> Provenance {
         config: "0123456789abcdef".to_owned(),
         embedder: "hashed".to_owned(),
         budget: "1 in 1000".to_owned(),
+        source: "kafka",
     }
 }
 
@@ -101,18 +102,19 @@ fn an_alert_is_told_in_full() {
         "amount 441.34 where 3.08 to 87.58 is usual for customer=c0058",
         "when 2024-02-29T12:34:56.789Z",
         "pay ments[2] at offset 34940, key c0058",
-        "numeric, amount \"441.34\"; expected: 3.08 to 87.58; held against events of customer=c0058",
-        "text, note \"gift\"; expected: never seen before",
-        "numeric, amount 9.2 nats, about 1 event in 9 900",
-        "text, note nothing out of the ordinary",
+        "numeric, amount 441.34; usual: 3.08 to 87.58; held against events of customer=c0058",
+        "text, note \"gift\"; never seen before",
+        "numeric, amount 9.2 nats: about 1 event in 9 900 has a number so far from what is usual",
+        "and 1 that found nothing out of the ordinary",
         "0.62 in letters \"monthly rent\" (note), seen 40 times lately, last at offset 12001",
-        "surprise 9.3 nats: about 1 event in 11 000",
-        "threshold 6.9 nats then: about 1 event in 990 would raise an alert",
+        "surprise 9.3 nats: about 1 event in 11 000 is as strange",
+        "threshold 6.9 nats then (about 1 event in 990): what is stranger raises an alert",
         "budget 1 in 1000 for each partition",
+        "a field that says nothing is left out by render.ignore = [\"/amount\"]",
         "learned from 34 000 events of this partition",
         "id pay ments-2-34940",
         "--topic 'pay ments' --partition 2 --offset 34940 --max-messages 1",
-        "outlierd backtest --topic 'pay ments' --partition 2 --from 14940 --to 34941",
+        "outlierd backtest -c CONFIG --topic 'pay ments' --partition 2 --from 14940 --to 34941 --out again",
         "outlierd 0.1.0 as fraud, configuration 0123456789abcdef",
         "{\"amount\":441.34,\"note\":\"gift\"}",
     ] {
@@ -130,11 +132,50 @@ fn a_message_of_kafkas_and_an_incident_that_ended_are_told_too() {
     let body = wire::alert::message(&ended, &provenance(), 900_000).body;
     let all = joined(&page(&body));
     assert!(all.contains("incident ended after 1234 events"), "{all}");
-    assert!(all.contains("1 234, from offset 34940 to 50000"), "{all}");
+    assert!(
+        all.contains("1 234, from offset 34940 to offset 50000, the last at 2024-02-29T12:34:56.789Z"),
+        "{all}"
+    );
     // Several, one after the other; and one that was cut to the least that fits.
     let least = wire::alert::line(&alert(&"long ".repeat(50_000)), &provenance(), wire::alert::BODY_MIN);
     let both = [body, b"\n".to_vec(), least].concat();
     assert_eq!(page(&both).matches("How rare").count(), 2);
+}
+
+#[test]
+fn the_source_is_what_the_alert_says_it_is() {
+    const GIVEN: i64 = 1_709_210_096_789;
+    let told = |topic: &str, source: &'static str, time: i64| {
+        let mut alert = alert("gift");
+        (alert.phase, alert.count, alert.last_offset) = (Phase::Closed, 2, 34_950);
+        alert.origin.lane = Lane { topic: topic.into(), partition: 0 };
+        (alert.origin.time, alert.last_time) = (Time(time), Time(time));
+        let page = page(&wire::alert::line(&alert, &Provenance { source, ..provenance() }, 900_000));
+        assert!(!page.contains("1970"), "{page}");
+        joined(&page)
+    };
+    let file = told("file.log", "file", 0);
+    for part in [
+        "where line 34941 of file.log",
+        "last at line 12002",
+        "2, from line 34941 to line 34951 Find",
+        "cat file.log | sed -n 34941p",
+        "outlierd backtest -c CONFIG --input file.log --out again",
+        "not known: neither the event nor its record has a time",
+    ] {
+        assert!(file.replace(" What next", " Find").contains(part), "{part}\n{file}");
+    }
+    assert!(!file.contains("kafka"), "{file}");
+    assert!(told("-odd name.gz", "file", GIVEN).contains("zcat './-odd name.gz' | sed -n 34941p"));
+    let pipe = told("stdin", "stdin", 0);
+    assert!(pipe.contains("it was line 34941 of standard input") && !pipe.contains("kafka"), "{pipe}");
+    assert!(
+        told("stdin", "kafka", GIVEN).contains("--topic stdin --partition 0 --offset 34940 --max-messages 1")
+    );
+    // Alerts of earlier versions do not say: a slash is what no topic has.
+    assert!(told("/var/log/a.log", "", GIVEN).contains("cat /var/log/a.log | sed -n 34941p"));
+    assert!(told("file.log", "", GIVEN).contains("--topic file.log"));
+    assert!(told("stdin", "", GIVEN).contains("it was line 34941"));
 }
 
 #[test]
@@ -187,15 +228,31 @@ fn what_the_daemon_writes_can_be_explained() {
         .map(|number| format!("user {} signed in after {} ms\n", number % 40, number % 30))
         .collect();
     lines.push("kernel panic: not syncing, attempted to kill init\n".to_owned());
-    let (input, alerts) = (folder.file("app.log", lines.concat().as_bytes()), folder.0.join("alerts.jsonl"));
-    let alerts = alerts.display().to_string();
-    let (path, letters) = (format!("sink.path={alerts}"), "admin.listen=");
-    let small =
-        ["--set", "detect.warmup=300", "--set", "alert.budget=1 in 300", "--set", letters, "--set", &path];
-    let output =
-        outlierd(&[&["run", "--source", "file", "--sink", "file", "--input", &input], &small[..]].concat());
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    let page = text(&outlierd(&["explain", &alerts]).stdout);
+    folder.file("app.log", lines.concat().as_bytes());
+    let run = |verb: &[&str]| {
+        let small = ["--set", "detect.warmup=300", "--set", "alert.budget=1 in 300"];
+        // A bare name, as a person gives it who stands in the folder.
+        let output = Command::new(env!("CARGO_BIN_EXE_outlierd"))
+            .args([verb, if verb[0] == "explain" { &[] } else { &small[..] }].concat())
+            .current_dir(&folder.0)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let sink = ["--sink", "file", "--set", "sink.path=alerts.jsonl", "--set", "admin.listen="];
+    run(&[&["run", "--source", "file", "--input", "app.log"], &sink[..]].concat());
+    let page = run(&["explain", "alerts.jsonl"]);
     assert!(page.contains("not known: neither the event"), "{page}");
-    assert!(page.contains("kernel panic") && page.contains(&format!("cat {input} | sed -n 1501p")), "{page}");
+    assert!(page.contains("kernel panic") && page.contains("cat app.log | sed -n 1501p"), "{page}");
+    // What it tells to type makes the very same alerts again.
+    assert!(page.contains("outlierd backtest -c CONFIG --input app.log --out again"), "{page}");
+    run(&["backtest", "--input", "app.log", "--out", "again"]);
+    let alerts = |name: &str| std::fs::read_to_string(folder.0.join(name)).unwrap();
+    assert_eq!(alerts("alerts.jsonl"), alerts("again/alerts.jsonl"));
+    assert!(
+        alerts("alerts.jsonl").contains("\"kind\":\"file\"")
+            && !alerts("alerts.jsonl").contains("@timestamp")
+    );
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 
 use super::Error;
-use crate::config::{Config, ModelConfig};
+use crate::config::{Config, ModelConfig, SourceConfig};
 use crate::embed::hashed::{self, Hashed};
 use crate::embed::lexical::Lexical;
 use crate::embed::onnx::Onnx;
@@ -97,6 +97,11 @@ impl Embeddings {
             config: config.digest.clone(),
             embedder: self.embedder.to_owned(),
             budget: config.budget.clone(),
+            source: match config.source {
+                SourceConfig::Kafka(_) => "kafka",
+                SourceConfig::File(_) => "file",
+                SourceConfig::Stdin(_) => "stdin",
+            },
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Text in columns, wrapped at words; a word that is longer than a line is cut. Columns are counted in characters:
-//! wide ones make a line too long, which a terminal wraps by itself.
+//! Text in columns, wrapped at words; a word that is longer than a line is cut, behind a comma if it has one. Columns are
+//! counted in characters: wide ones make a line too long, which a terminal wraps by itself.
 
 use super::Style;
 
@@ -92,7 +92,8 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
             columns += 1;
         }
         while word.len() > width {
-            let rest = word.split_off(width);
+            let comma = word[..width].iter().rposition(|c| *c == ',');
+            let rest = word.split_off(comma.map_or(width, |at| at + 1));
             line.extend(word);
             lines.push(std::mem::take(&mut line));
             word = rest;
@@ -112,6 +113,10 @@ mod tests {
     fn lines_end_at_words_and_long_words_are_cut() {
         assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
         assert_eq!(wrapped("abcdefghij k", 4), ["abcd", "efgh", "ij k"]);
+        assert_eq!(
+            wrapped("{\"a\":1,\"bc\":2,\"d\":34567890123}", 12),
+            ["{\"a\":1,", "\"bc\":2,", "\"d\":34567890", "123}"]
+        );
         assert_eq!(wrapped("", 4), [""]);
         assert_eq!(wrapped("é日本 x", 3), ["é日本", "x"]);
     }

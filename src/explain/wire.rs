@@ -82,6 +82,8 @@ pub(super) struct Neighbour {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Source {
+    /// Empty in alerts of earlier versions.
+    pub(super) kind: String,
     pub(super) topic: String,
     pub(super) partition: i32,
     pub(super) offset: i64,

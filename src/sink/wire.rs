@@ -7,6 +7,7 @@ pub mod alert;
 pub mod reject;
 mod sentence;
 
+pub(crate) use sentence::in_context;
 pub use sentence::sentence;
 
 use crate::flow::Time;
@@ -29,6 +30,11 @@ pub fn rfc3339(time: Time) -> String {
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let (hour, minute, second) = (rest / 3_600_000, rest / 60_000 % 60, rest / 1_000 % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", rest % 1_000)
+}
+
+/// A time as [`rfc3339`] writes it, where there is one: [`Time`] 0 is that of a record to which nobody gave any.
+pub(crate) fn stamp(time: Time) -> Option<String> {
+    (time != Time(0)).then(|| rfc3339(time))
 }
 
 /// Base64 with padding (RFC 4648, section 4).

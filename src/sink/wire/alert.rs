@@ -1,15 +1,15 @@
 //! An alert's wire form: `CloudEvents` 1.0 attributes around a JSON body with Elastic Common Schema names.
 //!
 //! The id is made of topic, partition, offset and phase, and the body of the alert and of the configuration that made
-//! it, so an alert raised twice for one record is the same bytes twice and a reader can drop the second. The size has
-//! a bound, because a broker refuses what is too large and the offset behind it could never be committed: the payload
+//! it, so an alert raised twice for one record is the same bytes twice and a reader can drop the second. What nobody gave
+//! a time has none here either: no clock may stand in for it, and 1970 would be a lie. The size has a bound, because a broker refuses what is too large and the offset behind it could never be committed: the payload
 //! goes first, then neighbours, then reasons, and `outlierd.truncated` says so.
 
 use std::cell::Cell;
 
 use serde::Serialize;
 
-use super::{base64, cut, field_name, finite, rfc3339, sentence};
+use super::{base64, cut, field_name, finite, sentence, stamp};
 use crate::flow::{Alert, Lane, Phase};
 use crate::sink::Provenance;
 
@@ -46,15 +46,14 @@ pub struct Message {
 pub fn message(alert: &Alert, provenance: &Provenance, max: usize) -> Message {
     let attributes = Attributes::of(alert);
     let body = fitted(alert, provenance, &attributes, false, max);
-    let headers = vec![
+    let mut headers = vec![
         ("ce_specversion", attributes.specversion.to_owned()),
         ("ce_id", attributes.id.clone()),
         ("ce_type", attributes.kind.to_owned()),
         ("ce_source", attributes.source),
-        ("ce_time", attributes.time),
-        ("ce_subject", attributes.subject),
-        ("content-type", "application/json".to_owned()),
     ];
+    headers.extend(attributes.time.map(|time| ("ce_time", time)));
+    headers.extend([("ce_subject", attributes.subject), ("content-type", "application/json".to_owned())]);
     let lane = &alert.origin.lane;
     let key = match &alert.record.key {
         Some(key) if key.len() <= KEY_MAX => key.clone(),
@@ -86,7 +85,8 @@ struct Attributes {
     #[serde(rename = "type")]
     kind: &'static str,
     source: String,
-    time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
     subject: String,
     datacontenttype: &'static str,
 }
@@ -112,7 +112,7 @@ impl Attributes {
             id,
             kind,
             source,
-            time: rfc3339(time),
+            time: stamp(time),
             subject,
             datacontenttype: "application/json",
         }
@@ -183,8 +183,8 @@ fn fitted(
 
 #[derive(Serialize)]
 struct Body<'a> {
-    #[serde(rename = "@timestamp")]
-    timestamp: &'a str,
+    #[serde(rename = "@timestamp", skip_serializing_if = "Option::is_none")]
+    timestamp: Option<&'a str>,
     message: String,
     ecs: Ecs,
     event: EventPart<'a>,
@@ -205,7 +205,8 @@ struct EventPart<'a> {
     action: &'static str,
     id: &'a str,
     module: &'static str,
-    start: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     end: Option<String>,
     risk_score: f64,
@@ -245,7 +246,8 @@ struct Incident {
     count: u64,
     first_offset: i64,
     last_offset: i64,
-    last_time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_time: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -278,6 +280,8 @@ struct NeighbourPart<'a> {
 
 #[derive(Serialize)]
 struct Source<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    kind: &'a str,
     topic: &'a str,
     partition: i32,
     offset: i64,
@@ -303,7 +307,7 @@ impl Cutter {
         let closed = alert.phase == Phase::Closed;
         let message = sentence(alert);
         Body {
-            timestamp: &attributes.time,
+            timestamp: attributes.time.as_deref(),
             message: self.text(&message).to_owned(),
             ecs: Ecs { version: ECS },
             event: EventPart {
@@ -311,8 +315,8 @@ impl Cutter {
                 action: if closed { "incident-closed" } else { "incident-opened" },
                 id: &attributes.id,
                 module: "outlierd",
-                start: rfc3339(alert.origin.time),
-                end: closed.then(|| rfc3339(alert.last_time)),
+                start: stamp(alert.origin.time),
+                end: closed.then(|| stamp(alert.last_time)).flatten(),
                 risk_score: finite(verdict.surprise),
                 risk_score_norm: risk_norm(verdict.surprise),
                 original: original.filter(|text| !text.is_empty()),
@@ -335,7 +339,7 @@ impl Cutter {
                 count: alert.count,
                 first_offset: alert.origin.offset,
                 last_offset: alert.last_offset,
-                last_time: rfc3339(alert.last_time),
+                last_time: stamp(alert.last_time),
             },
             surprise: finite(verdict.surprise),
             threshold: finite(verdict.threshold),
@@ -343,7 +347,7 @@ impl Cutter {
             channels: self.channels(alert),
             reasons,
             neighbours,
-            source: self.source(alert),
+            source: self.source(alert, provenance),
             seen: verdict.seen,
             service: self.text(&provenance.service),
             model: self.text(&provenance.model),
@@ -408,11 +412,12 @@ impl Cutter {
         (reasons.collect(), neighbours.collect())
     }
 
-    fn source<'a>(&self, alert: &'a Alert) -> Source<'a> {
+    fn source<'a>(&self, alert: &'a Alert, provenance: &'a Provenance) -> Source<'a> {
         let key = alert.record.key.as_deref();
         let text = key.and_then(|key| std::str::from_utf8(key).ok());
         let bytes = key.filter(|_| text.is_none());
         Source {
+            kind: provenance.source,
             topic: &alert.origin.lane.topic,
             partition: alert.origin.lane.partition,
             offset: alert.origin.offset,

@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use super::{base64, cut, rfc3339};
+use super::{base64, cut, stamp};
 use crate::flow::{Origin, Record, Rejection};
 use crate::sink::Provenance;
 
@@ -111,8 +111,8 @@ fn cost(name: &str, value: Option<&[u8]>) -> usize {
 
 #[derive(Serialize)]
 struct Line<'a> {
-    #[serde(rename = "@timestamp")]
-    timestamp: String,
+    #[serde(rename = "@timestamp", skip_serializing_if = "Option::is_none")]
+    timestamp: Option<String>,
     fault: &'static str,
     stage: &'static str,
     message: &'a str,
@@ -152,7 +152,7 @@ pub fn line(record: &Record, origin: &Origin, rejection: &Rejection) -> Vec<u8> 
         HeaderPart { name, value, value_base64 }
     });
     let line = Line {
-        timestamp: rfc3339(origin.time),
+        timestamp: stamp(origin.time),
         fault: rejection.fault.name(),
         stage: rejection.stage,
         message: &rejection.message,
@@ -252,10 +252,13 @@ mod tests {
 
     #[test]
     fn a_line_keeps_bytes_that_are_not_text() {
-        let (mut record, origin, rejection) = example();
+        let (mut record, mut origin, rejection) = example();
         let bytes = line(&record, &origin, &rejection);
         let json: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
-        assert_eq!(json["payload_base64"], "/3s=");
+        assert_eq!(
+            (&json["payload_base64"], &json["@timestamp"]),
+            (&"/3s=".into(), &"2024-02-29T12:34:56.789Z".into())
+        );
         assert_eq!((&json["fault"], &json["stage"]), (&"not_utf8".into(), &"decode".into()));
         assert_eq!(
             (&json["topic"], &json["partition"], &json["offset"]),
@@ -268,5 +271,8 @@ mod tests {
             serde_json::from_slice(&line(&record, &origin, &rejection)).expect("JSON");
         assert_eq!(json["payload"].as_str().map(str::len), Some(LINE_PAYLOAD_MAX));
         assert_eq!(json["truncated"], 2 * LINE_PAYLOAD_MAX);
+        origin.time = Time(0);
+        let untimed = line(&record, &origin, &rejection);
+        assert!(!String::from_utf8_lossy(&untimed).contains("1970"), "nobody gave it a time");
     }
 }

@@ -59,8 +59,9 @@ pub(super) fn nearest<'a>(reason: &Reason, evidence: &'a Evidence) -> Option<&'a
 
 /// One reason. Numbers expect a range, texts and categories say how rare they are.
 fn clause(reason: &Reason, evidence: &Evidence) -> String {
+    let (expected, context) = in_context(&reason.expected, reason.context.as_deref());
     let (field, value, expected) =
-        (shown(&field_name(&reason.field)), shown(&reason.value), shown(&reason.expected));
+        (shown(&field_name(&reason.field)), shown(&reason.value), shown(&expected));
     let mut text = match reason.channel {
         "text" if expected.is_empty() => format!("unusual text: \"{value}\" ({field})"),
         "text" => format!("{expected}: \"{value}\" ({field})"),
@@ -83,10 +84,21 @@ fn clause(reason: &Reason, evidence: &Evidence) -> String {
         _ if expected.is_empty() => format!("{field} \"{value}\" is unusual"),
         _ => format!("{field} \"{value}\" {expected}"),
     };
-    if let Some(context) = &reason.context {
-        text = format!("{text} for {}", shown(&field_name(context)));
+    if let Some(context) = context {
+        text = format!("{text} for {}", shown(&context));
     }
     text
+}
+
+/// What was expected, its context by the name that a person knows it by; and that context, where it is not told by then.
+pub(crate) fn in_context(expected: &str, context: Option<&str>) -> (String, Option<String>) {
+    let Some(context) = context else { return (expected.to_owned(), None) };
+    let name = field_name(context);
+    if !context.is_empty() && expected.contains(context) {
+        (expected.replacen(context, &name, 1), None)
+    } else {
+        (expected.to_owned(), Some(name))
+    }
 }
 
 fn figures(alert: &Alert) -> String {
@@ -190,6 +202,21 @@ mod tests {
         assert_eq!(
             sentence(&because(vec![number])),
             "amount 912.5 where 12.1 to 80.3 is usual for customer=596"
+        );
+    }
+
+    #[test]
+    fn a_context_is_told_once_and_by_its_name() {
+        let told = |channel, field, value, expected, context| {
+            sentence(&because(vec![reason(channel, field, value, expected, Some(context))]))
+        };
+        assert_eq!(
+            told("numeric", "/amount", "9", "1 to 2 (90 % of events of /a/b=7)", "/a/b=7"),
+            "amount 9 where 1 to 2 (90 % of events of a/b=7) is usual"
+        );
+        assert_eq!(
+            told("categorical", "/currency", "GBP", "never with /country=DE (1 228 events)", "/country=DE"),
+            "currency \"GBP\" never with country=DE (1 228 events)"
         );
     }
 

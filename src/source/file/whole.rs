@@ -24,13 +24,16 @@ pub struct Whole {
 }
 
 impl Whole {
+    /// What the lane of standard input is called.
+    pub const STDIN_LANE: &'static str = "stdin";
+
     /// Opens it; `-` is standard input. `line_max`: bytes of a line above which it is cut.
     ///
     /// # Errors
     /// When it cannot be opened.
     pub fn open(path: &str, line_max: usize) -> Result<Self, SourceError> {
         let (name, opened) = match path {
-            STDIN => ("stdin", std::io::stdin().as_fd().try_clone_to_owned().map(File::from)),
+            STDIN => (Self::STDIN_LANE, std::io::stdin().as_fd().try_clone_to_owned().map(File::from)),
             path => (path, File::open(path)),
         };
         let path = PathBuf::from(name);

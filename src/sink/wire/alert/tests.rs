@@ -62,6 +62,7 @@ pub(crate) fn provenance() -> Provenance {
         config: text("c1"),
         embedder: text("hashed"),
         budget: text("20 a day"),
+        source: "kafka",
     }
 }
 
@@ -86,7 +87,7 @@ fn the_body_speaks_ecs() {
     assert_eq!(detail["channels"][1]["surprise"], 8.0);
     assert_eq!(detail["reasons"][0]["expected"], "never seen before");
     assert_eq!(detail["neighbours"][0]["offset"], 12_001);
-    assert_eq!(detail["source"]["key"], "host-7");
+    assert_eq!((&detail["source"]["key"], &detail["source"]["kind"]), (&"host-7".into(), &"kafka".into()));
     assert_eq!(detail["threshold"], 9.1);
     assert_eq!(detail["budget"], "20 a day");
     assert_eq!((&detail["model"], &detail["config"]), (&"m1".into(), &"c1".into()));
@@ -148,6 +149,24 @@ fn without_a_usable_key_the_lane_is_the_key() {
 fn a_file_name_makes_a_valid_source() {
     let lane = Lane { topic: "/var/log/my app.log".into(), partition: 0 };
     assert_eq!(source(&lane), "/outlierd/var/log/my%20app.log/0");
+}
+
+#[test]
+fn what_nobody_gave_a_time_has_none() {
+    let mut alert = example();
+    (alert.origin.time, alert.last_time, alert.phase) = (Time(0), Time(0), Phase::Closed);
+    let untimed = message(&alert, &provenance(), 900_000);
+    assert_eq!(untimed.id, "logs-3-12345-closed", "no id hangs on a time");
+    assert!(!untimed.headers.iter().any(|(name, _)| *name == "ce_time"));
+    let text = String::from_utf8(line(&alert, &provenance(), 900_000)).expect("JSON is text");
+    for name in ["1970", "@timestamp", "\"start\"", "\"end\"", "\"time\"", "last_time"] {
+        assert!(!text.contains(name), "{name}: {text}");
+    }
+    // The last event of an incident may have one where the first has none.
+    alert.last_time = Time(1_709_210_100_000);
+    let body = json(&message(&alert, &provenance(), 900_000).body);
+    assert_eq!((&body["@timestamp"], body["event"].get("start")), (&"2024-02-29T12:35:00.000Z".into(), None));
+    assert_eq!(body["outlierd"]["incident"]["last_time"], body["event"]["end"]);
 }
 
 #[test]
@@ -222,6 +241,7 @@ fn the_wildest_alert_fits_the_smallest_bound() {
         config: wild.clone(),
         embedder: wild.clone(),
         budget: wild,
+        source: "stdin",
     };
     for max in [BODY_MIN, 100_000, 900_000] {
         let line = line(&alert, &provenance, max);
@@ -255,4 +275,38 @@ fn the_rule_calls_a_text_far_only_where_the_sentence_does() {
         rule("meaning", 0.001).as_deref(),
         Some("the text is about something else than every text seen lately")
     );
+}
+
+/// Dotted names of what a body holds. Lists and the attributes stand on the page as a whole.
+fn names(value: &serde_json::Value, name: &str, found: &mut std::collections::BTreeSet<String>) {
+    match value.as_object().filter(|_| name != "cloudevent") {
+        Some(object) => {
+            for (part, value) in object {
+                names(value, &if name.is_empty() { part.clone() } else { format!("{name}.{part}") }, found);
+            }
+        }
+        None => _ = found.insert(name.to_owned()),
+    }
+}
+
+#[test]
+fn the_page_of_alerts_names_every_field_and_no_other() {
+    let mut found = std::collections::BTreeSet::new();
+    let mut alert = example();
+    alert.phase = Phase::Closed;
+    names(&json(&line(&alert, &provenance(), 900_000)), "", &mut found);
+    alert.record = Arc::new(Record { key: Some(vec![0xff]), ..Record::default() });
+    names(&json(&line(&alert, &provenance(), 900_000)), "", &mut found);
+    let page = include_str!("../../../../deploy/ALERTS.md");
+    let cells = page.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+    let said: std::collections::BTreeSet<String> =
+        cells.flat_map(|cell| cell.split("`, `")).map(|name| name.trim_end_matches('`').to_owned()).collect();
+    assert_eq!(found, said);
+    // What the entries of a list hold stands behind it.
+    let body = json(&message(&example(), &provenance(), 900_000).body);
+    for list in ["channels", "reasons", "neighbours"] {
+        let row = page.lines().find(|line| line.contains(&format!("`outlierd.{list}`"))).unwrap_or_default();
+        let entry = body["outlierd"][list][0].as_object().expect("the example has one");
+        assert!(entry.keys().all(|name| row.contains(&format!("`{name}`"))), "{row}");
+    }
 }
