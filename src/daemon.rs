@@ -237,8 +237,32 @@ fn start_sink(
     })
 }
 
+/// Why a part of the daemon ended.
+trait Ending: std::fmt::Display + Send + 'static {
+    /// Whether an operator should hear of it: else something else that ended says why, or nothing is wrong.
+    fn is_fault(&self) -> bool {
+        true
+    }
+}
+
+impl Ending for Error {}
+
+impl Ending for SourceError {}
+
+impl Ending for sink::SinkError {
+    fn is_fault(&self) -> bool {
+        !matches!(self, Self::Closed { .. })
+    }
+}
+
+impl Ending for ShardError {
+    fn is_fault(&self) -> bool {
+        !matches!(self, Self::SinkEnded)
+    }
+}
+
 /// Starts a named thread; when what it does fails, everything is told to stop.
-fn spawn<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
+fn spawn<T: Send + 'static, E: Ending>(
     name: &str,
     stop: &Stop,
     body: impl FnOnce() -> Result<T, E> + Send + 'static,
@@ -248,7 +272,11 @@ fn spawn<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
         let _when_it_breaks = StopOnPanic(stop.clone());
         let outcome = body();
         if let Err(error) = &outcome {
-            tracing::error!(part = %role, %error, "stopping");
+            if error.is_fault() {
+                tracing::error!(part = %role, %error, "stopping");
+            } else {
+                tracing::info!(part = %role, reason = %error, "stopping");
+            }
             stop.set();
         }
         outcome

@@ -147,6 +147,12 @@ impl Status {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// Notes why nothing more is written, where that is nothing wrong.
+    fn ended(&self, why: &str) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
+        self.ready.store(false, Ordering::Relaxed);
+    }
+
     /// Notes what is wrong; says so once for each spell of trouble.
     fn troubled(&self, what: &str) {
         let before = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).replace(what.to_owned());
@@ -195,7 +201,7 @@ pub enum SinkError {
         seconds: u64,
     },
     /// Whoever read the output has gone.
-    #[error("{name} was closed by its reader; nothing can be written any more")]
+    #[error("{name} was closed by its reader")]
     Closed {
         /// Which output.
         name: String,

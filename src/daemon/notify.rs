@@ -152,7 +152,7 @@ impl Notifier {
         self.still += self.tick;
         let worrying = self.watchdog.unwrap_or(EXTENSION) / 2;
         if before < worrying && self.still >= worrying {
-            tracing::warn!(shard, still = ?self.still, "a shard stands still");
+            tracing::warn!(shard, seconds = self.still.as_secs(), "a shard stands still");
         }
         false
     }

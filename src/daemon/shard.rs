@@ -329,7 +329,10 @@ impl Running {
         if self.counted.rejected != self.said && (last || self.said_at.elapsed() >= SAY) {
             self.said_at = now();
             self.said.clone_from(&self.counted.rejected);
-            tracing::warn!(shard = self.shard.index, totals = ?self.said, "records that cannot be read were put aside");
+            let totals: Vec<String> =
+                self.said.iter().map(|(fault, count)| format!("{}={count}", fault.name())).collect();
+            let totals = totals.join(" ");
+            tracing::warn!(shard = self.shard.index, totals, "records that cannot be read were put aside");
         }
     }
 
@@ -356,12 +359,14 @@ impl Running {
 
 /// What a lane's fields are, or which have joined them.
 fn tell(lane: &Lane, schema: &Schema, joined: Option<&Schema>) {
-    let Schema { texts, numbers, categories, keys, .. } = joined.unwrap_or(schema);
-    match joined {
-        Some(_) => tracing::info!(%lane, ?texts, ?numbers, ?categories, ?keys, "fields joined"),
-        None => {
-            tracing::info!(%lane, ?texts, ?numbers, ?categories, ?keys, time = ?schema.time, "fields inferred");
-        }
+    let told = joined.unwrap_or(schema);
+    let [texts, numbers, categories, keys] =
+        [&told.texts, &told.numbers, &told.categories, &told.keys].map(|names| names.join(" "));
+    if joined.is_some() {
+        tracing::info!(%lane, texts, numbers, categories, keys, "fields joined");
+    } else {
+        let time = schema.time.as_deref().unwrap_or_default();
+        tracing::info!(%lane, texts, numbers, categories, keys, time, "fields inferred");
     }
 }
 

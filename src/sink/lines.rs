@@ -111,7 +111,11 @@ impl<W: Write, E: Fn(&Alert) -> Vec<u8>> Lines<W, E> {
             }
             self.status.set_waiting(batch.len());
             if let Err(error) = self.write(&batch) {
-                self.status.troubled(&error.to_string());
+                if matches!(error, SinkError::Closed { .. }) {
+                    self.status.ended(&error.to_string());
+                } else {
+                    self.status.troubled(&error.to_string());
+                }
                 return Err(error);
             }
             for outgoing in batch {
