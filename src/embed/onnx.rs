@@ -12,6 +12,7 @@
 mod library;
 mod pooler;
 pub mod ports;
+mod said;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -217,10 +218,9 @@ impl Plan {
     /// fit is found out now.
     fn warm_model(&self, cuda: Option<i32>) -> Result<Model, EmbedError> {
         let failed = |error: ort::Error| {
-            let (file, error) = (self.file.display(), error.to_string());
-            let why =
-                error.trim_start_matches(&format!("Load model from {file} failed:")).trim_end_matches('.');
-            EmbedError::Unusable(format!("model does not load: {file}: {why}; is it whole? pull it anew"))
+            let why = said::plain(&error.to_string(), &self.file);
+            let advice = if cuda.is_none() { "; is it whole? pull it anew" } else { "" };
+            EmbedError::Unusable(format!("model does not load: {}: {why}{advice}", self.file.display()))
         };
         let mut builder = self.builder(cuda).map_err(failed)?;
         let session = builder.commit_from_file(&self.file).map_err(failed)?;
