@@ -1,6 +1,6 @@
 //! What stands in `deploy/`, held against the daemon: names of metrics and settings, ports, paths, times, hardening.
 //!
-//! No container is built and no service started here. `systemd-analyze` and `promtool` are asked where they are installed.
+//! No container is built here, and no service started: that is `systemd.rs`. `systemd-analyze` and `promtool` are asked where they are installed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

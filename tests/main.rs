@@ -33,4 +33,5 @@ mod simulation;
 mod sink;
 mod source;
 mod stream;
+mod systemd;
 mod web;
