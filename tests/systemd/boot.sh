@@ -6,13 +6,13 @@
 # UNIT is the file, OUTLIERD the binary, FOLDER holds outlierd.toml and what else the unit should find in /etc/outlierd; WORK is
 # an empty folder, which stays empty.
 # Needs root, and namespaces of its own for mounts, processes, network and control groups: nothing of the machine is touched.
-# Exit status: 69 when the machine does not allow it; systemd's own afterwards.
+# Ends with what it was that the machine does not allow; else it becomes systemd.
 set -eu
 
 unit=$1 outlierd=$2 folder=$3 work=$4
 cannot() {
   echo "boot.sh: cannot $1" >&2
-  exit 69
+  exit 1
 }
 
 mount --make-rprivate / || cannot "make mounts its own"
