@@ -14,7 +14,7 @@ mod words;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::flow::{Event, Sample, Schema, Value};
+use crate::flow::{Event, Record, Sample, Schema, Time, Value};
 
 pub use infer::{Finding, Why};
 
@@ -155,6 +155,13 @@ pub fn schema(settings: &Settings, first: &[Event]) -> Schema {
     listed(named.filter(|(pointer, _)| !is_ignored(settings, pointer)))
 }
 
+/// The time that a line of text begins with, if it does. For records to which nobody else gave one.
+pub fn leading_time(record: &Record) -> Option<Time> {
+    let payload = record.payload.as_deref()?;
+    let text = payload[..payload.len().min(time::HEAD)].utf8_chunks().next()?.valid();
+    time::leading(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
 /// Takes the fields out of an event that are never read. To be called before anything looks at the event: what a field
 /// is taken for may depend on which others there are.
 pub fn forget(settings: &Settings, event: &mut Event) {
@@ -202,7 +209,6 @@ fn listed<'a>(kinds: impl IntoIterator<Item = (&'a str, Kind)>) -> Schema {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::Time;
 
     fn settings(fields: &[(&str, Kind)]) -> Settings {
         let fields =

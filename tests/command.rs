@@ -235,6 +235,53 @@ fn what_cannot_work_is_said_with_its_exit_code() {
     assert!(said.contains("libonnxruntime.so"), "{said}");
 }
 
+#[test]
+fn a_line_of_a_file_has_the_time_that_it_begins_with() {
+    let folder = Folder::new();
+    // A line a second.
+    let line = |n: u32| {
+        let time = format!("{}:{:02}:{:02}", 10 + n / 3_600, n / 60 % 60, n % 60);
+        format!("2015-05-17 {time},250 INFO user {} signed in after {} ms\n", n % 40, n % 30)
+    };
+    let lines: Vec<String> = (0..2_000).map(line).collect();
+    let mut log = lines.concat();
+    log.push_str(
+        "2015-05-17 11:00:00,250 ERROR kernel panic: not syncing\n    at attempted_to_kill_init(main.c:17)\n",
+    );
+    let input = folder.file("app.log", log.as_bytes());
+    let alerts = |verb: &[&str]| {
+        let sets = ["--set", "detect.warmup=300", "--set", "alert.budget=1 in 300"];
+        let output = outlierd(&[verb, &sets[..]].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    };
+    let path = folder.0.join("alerts.jsonl").display().to_string();
+    let sink = format!("sink.path={path}");
+    alerts(&[
+        "run",
+        "--source",
+        "file",
+        "--input",
+        &input,
+        "--sink",
+        "file",
+        "--set",
+        &sink,
+        "--set",
+        "admin.listen=",
+    ]);
+    let again = folder.0.join("again").display().to_string();
+    alerts(&["backtest", "--input", &input, "--out", &again]);
+    let run = fs::read_to_string(&path).unwrap();
+    assert_eq!(run, fs::read_to_string(folder.0.join("again/alerts.jsonl")).unwrap());
+    let all: Vec<serde_json::Value> = run.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    // What goes on from a line has its time.
+    for (part, offset) in [("kernel", 2_000), ("attempted", 2_001)] {
+        let alert = all.iter().find(|alert| alert["message"].as_str().unwrap().contains(part)).unwrap();
+        assert_eq!(alert["outlierd"]["source"]["offset"], offset);
+        assert_eq!(alert["@timestamp"], "2015-05-17T11:00:00.250Z");
+    }
+}
+
 /// Every verb that prints, with what it needs to have something to print.
 fn printing(folder: &Folder) -> Vec<Vec<String>> {
     let (log, _) = log(2_000);

@@ -386,7 +386,11 @@ impl LaneState {
         let Stage::Running(running) = &mut self.stage else { return };
         // A time that cannot be read is taken to be the last one: the broker's clock may be years from the events'.
         let last = schema.time.as_ref().and(running.time);
-        let time = point.sample.time.or(last).unwrap_or(origin.time);
+        let time = point.sample.time.or(last).unwrap_or_else(|| match origin.time {
+            // A line of a file: its own time, or that of the line that it goes on from.
+            Time(0) => render::leading_time(&record).or(running.time).unwrap_or_default(),
+            time => time,
+        });
         running.time = Some(time);
         let point = Traced { origin: Origin { time, ..origin }, value: point };
         running.detector.grow(&schema);

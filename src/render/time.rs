@@ -32,6 +32,46 @@ pub(super) fn spelled(text: &str) -> Option<Time> {
     })
 }
 
+/// Bytes at the beginning of a line in which a time is looked for.
+pub(super) const HEAD: usize = 200;
+
+/// The time that a line of a log begins with, as many programs write them: `2015-05-17 10:05:03,123 INFO …`, in brackets or
+/// not; `<34>1 2015-05-17T10:05:03Z …` of syslog (RFC 5424); or after host, identity and user as in Apache's common log
+/// format. A date alone is no time, and one without a year cannot be read.
+pub(super) fn leading(line: &str) -> Option<Time> {
+    let line = line[..line.floor_char_boundary(HEAD)].trim_start();
+    match line.as_bytes().first()? {
+        b'0'..=b'9' | b'[' | b'<' => first_words(line).or_else(|| of_access_log(line)),
+        b'{' => None,
+        _ => of_access_log(line),
+    }
+}
+
+fn first_words(line: &str) -> Option<Time> {
+    let line = match line.strip_prefix('<').and_then(|rest| rest.split_once('>')) {
+        Some((_, rest)) => rest.strip_prefix("1 ").unwrap_or(rest),
+        None => line.strip_prefix('[').unwrap_or(line),
+    };
+    let mut ends = line.match_indices([' ', '\t']).map(|(at, _)| at).chain([line.len()]);
+    let first = ends.next()?;
+    // A date and a time are one word or two.
+    let end = if line[..first].contains(':') { first } else { ends.next()? };
+    let read = |end: usize| {
+        let text = line[..end].trim_end_matches([']', ',', ':', ';', '|']);
+        Reader(text.as_bytes()).calendar().filter(|_| text.contains(':'))
+    };
+    // The zone may stand apart.
+    ends.next().and_then(read).or_else(|| read(end))
+}
+
+/// `host identity user [17/May/2015:10:05:03 +0000] …`.
+fn of_access_log(line: &str) -> Option<Time> {
+    let (before, rest) = line.split_once('[')?;
+    let (inside, _) = rest.split_once(']')?;
+    let is_log = before.split_whitespace().count() == 3 && inside.as_bytes().get(2) == Some(&b'/');
+    is_log.then(|| Reader(inside.as_bytes()).calendar())?
+}
+
 /// Whether a text shows a clock, and otherwise only digits and what goes with dates: also times that cannot be read
 /// here, such as `Nov 26 01:30:48`, which has no year.
 pub(super) fn is_clock(text: &str) -> bool {
@@ -285,6 +325,52 @@ mod tests {
             ":",
         ] {
             assert!(!is_clock(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn lines_begin_with_times_in_many_ways() {
+        for line in [
+            "2015-05-17T10:05:03Z started",
+            "2015-05-17 10:05:03 started",
+            "2015-05-17 10:05:03",
+            "2015/05/17 10:05:03 [error] 7#7: *1 open() failed",
+            "  2015-05-17 10:05:03,000 INFO main: started",
+            "[2015-05-17 10:05:03] app.INFO: started",
+            "[2015-05-17T12:05:03.000+02:00] started",
+            "2015-05-17 12:05:03 +0200 started",
+            "2015-05-17 10:05:03.000 UTC [17] LOG:  database system is ready",
+            "2015-05-17T10:05:03Z: started",
+            "2015-05-17 10:05:03 5 workers started",
+            "<34>1 2015-05-17T10:05:03Z host app - - started",
+            "<34>2015-05-17T10:05:03Z host app: started",
+            "10.0.0.7 - alice [17/May/2015:12:05:03 +0200] \"GET / HTTP/1.1\" 200 7",
+            "host.example - - [17/May/2015:10:05:03 +0000] \"GET /[a] HTTP/1.1\" 200 7",
+        ] {
+            assert_eq!(leading(line).map(|time| time.0), Some(1_431_857_103_000), "{line}");
+        }
+        for line in [
+            "",
+            " ",
+            "started",
+            "2015-05-17",
+            "2015-05-17 backup is done",
+            "2015-05-17: done",
+            "May 17 10:05:03 host app: started",
+            "<34>May 17 10:05:03 host app: started",
+            "<34>",
+            "[",
+            "[error] open() failed",
+            "10:05:03 started",
+            "1431857103 started",
+            "started at 2015-05-17 10:05:03",
+            "at 3 of [17/05/2015]",
+            "a b c [17/May/2015",
+            "{\"a\": 1, \"b\": \"[17/May/2015:10:05:03 +0000]\"}",
+            "2015-05-17 10:05:99 started",
+            "\u{65e5}\u{672c} [17/May/2015:10:05:03 +0000]",
+        ] {
+            assert_eq!(leading(line), None, "{line}");
         }
     }
 
