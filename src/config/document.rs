@@ -53,8 +53,9 @@ pub(super) fn parse(
     let lines = Lines::of(text, path.map(|path| path.display().to_string()));
     let document = ImDocument::parse(text).map_err(|error| {
         let what = error.message().trim().replace('\n', ", ");
-        let place = lines.place(error.span().map(|span| span.start));
-        Fault { place, key: String::new(), what: format!("is not TOML: {what}; correct this line first") }
+        let at = error.span().map(|span| span.start);
+        let (key, advice) = around(text, at.unwrap_or(0));
+        Fault { place: lines.place(at), key, what: format!("is not TOML: {what}; {advice}") }
     })?;
     let mut reader = Reader { lines, lookup, faults };
     let place = reader.lines.place(None);
@@ -64,6 +65,29 @@ pub(super) fn parse(
 /// The line, from 1, that follows these bytes.
 fn line_at(before: &[u8]) -> usize {
     before.split(|byte| *byte == b'\n').count()
+}
+
+/// The key in whose line a byte stands, and what to do about a line that is no TOML. Of its value nothing is shown: it may be
+/// a secret.
+fn around(text: &str, at: usize) -> (String, &'static str) {
+    let at = text.floor_char_boundary(at);
+    let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let Some((key, value)) = line.split_once('=') else {
+        return (String::new(), "correct this line first");
+    };
+    let bare = |c: char| c.is_ascii_alphanumeric() || "_-.\"".contains(c);
+    let key = Some(key.trim()).filter(|key| key.chars().all(bare)).unwrap_or_default();
+    let value = value.trim_start();
+    let word = value.split([' ', '#', ',']).next().unwrap_or_default();
+    let flag = ["true", "false"].iter().any(|flag| word.eq_ignore_ascii_case(flag));
+    let begins = word.starts_with(|c: char| c.is_alphanumeric() || c == '/' || c == '$');
+    let advice = match word.contains(|c: char| c.is_alphabetic() || c == '/') && begins {
+        _ if flag => "true and false are written in small letters, and nothing behind them",
+        true => "write texts, durations and sizes in quotes",
+        false => "correct this line first",
+    };
+    (key.to_owned(), advice)
 }
 
 /// Finds lines.

@@ -194,11 +194,23 @@ pub(super) const VALUES: &[(&str, &[&str])] = &[
     ),
     (
         "[kafka]\ngroup = g\n",
-        &["FILE:2: is not TOML: invalid string, expected `\"`, `'`; correct this line first"],
+        &[
+            "FILE:2: group: is not TOML: invalid string, expected `\"`, `'`; write texts, durations and sizes in quotes",
+        ],
     ),
     (
         "[kafka]\ngroup = \"g\"\n\ngroup = \"h\"\n",
-        &["FILE:4: is not TOML: duplicate key `group` in table `kafka`; correct this line first"],
+        &["FILE:4: group: is not TOML: duplicate key `group` in table `kafka`; correct this line first"],
+    ),
+    (
+        "[source]\nfollow = True\n",
+        &[
+            "FILE:2: follow: is not TOML: invalid string, expected `\"`, `'`; true and false are written in small letters, and nothing behind them",
+        ],
+    ),
+    (
+        "[alert]\ngap = 5m\n",
+        &["FILE:2: gap: is not TOML: expected newline, `#`; write texts, durations and sizes in quotes"],
     ),
     // Variables.
     (
