@@ -36,8 +36,8 @@ pub(super) fn spelled(text: &str) -> Option<Time> {
 pub(super) const HEAD: usize = 200;
 
 /// The time that a line of a log begins with, as many programs write them: `2015-05-17 10:05:03,123 INFO …`, in brackets or
-/// not; `<34>1 2015-05-17T10:05:03Z …` of syslog (RFC 5424); or after host, identity and user as in Apache's common log
-/// format. A date alone is no time, and one without a year cannot be read.
+/// not; `<34>1 2015-05-17T10:05:03Z …` of syslog (RFC 5424); or, further on, `[17/May/2015:10:05:03 +0000]` as in Apache's
+/// common log format. A date alone is no time, and one without a year cannot be read.
 pub(super) fn leading(line: &str) -> Option<Time> {
     let line = line[..line.floor_char_boundary(HEAD)].trim_start();
     match line.as_bytes().first()? {
@@ -52,24 +52,26 @@ fn first_words(line: &str) -> Option<Time> {
         Some((_, rest)) => rest.strip_prefix("1 ").unwrap_or(rest),
         None => line.strip_prefix('[').unwrap_or(line),
     };
-    let mut ends = line.match_indices([' ', '\t']).map(|(at, _)| at).chain([line.len()]);
+    let mut ends = line.match_indices([' ', '\t', ']', '|', ';']).map(|(at, _)| at).chain([line.len()]);
     let first = ends.next()?;
     // A date and a time are one word or two.
     let end = if line[..first].contains(':') { first } else { ends.next()? };
     let read = |end: usize| {
-        let text = line[..end].trim_end_matches([']', ',', ':', ';', '|']);
+        let text = line[..end].trim_end_matches([',', ':']);
         Reader(text.as_bytes()).calendar().filter(|_| text.contains(':'))
     };
     // The zone may stand apart.
     ends.next().and_then(read).or_else(|| read(end))
 }
 
-/// `host identity user [17/May/2015:10:05:03 +0000] …`.
+/// `host identity user [17/May/2015:10:05:03 +0000] …`; what stands before it differs from program to program.
 fn of_access_log(line: &str) -> Option<Time> {
-    let (before, rest) = line.split_once('[')?;
-    let (inside, _) = rest.split_once(']')?;
-    let is_log = before.split_whitespace().count() == 3 && inside.as_bytes().get(2) == Some(&b'/');
-    is_log.then(|| Reader(inside.as_bytes()).calendar())?
+    let read = |(at, _)| {
+        let (inside, _) = line[at + 1..].split_once(']')?;
+        let is_log = inside.as_bytes().get(2) == Some(&b'/') && inside.contains(':');
+        if is_log { Reader(inside.as_bytes()).calendar() } else { None }
+    };
+    line.match_indices('[').find_map(read)
 }
 
 /// Whether a text shows a clock, and otherwise only digits and what goes with dates: also times that cannot be read
@@ -345,6 +347,13 @@ mod tests {
             "<34>1 2015-05-17T10:05:03Z host app - - started",
             "<34>2015-05-17T10:05:03Z host app: started",
             "10.0.0.7 - alice [17/May/2015:12:05:03 +0200] \"GET / HTTP/1.1\" 200 7",
+            "[2015-05-17T10:05:03.000+0000][info][gc] GC(7) Pause Young",
+            "2015-05-17 10:05:03|INFO|started",
+            "2015-05-17 10:05:03;INFO;started",
+            "[2015-05-17 12:05:03 +0200] started",
+            "site:443 10.0.0.7 - - [17/May/2015:10:05:03 +0000] \"GET / HTTP/1.1\" 200 7",
+            "May 17 10:05:03 lb haproxy[7]: 10.0.0.7:3331 [17/May/2015:10:05:03.000] front back/one 0/0/0",
+            "\u{65e5}\u{672c} [17/May/2015:10:05:03 +0000]",
             "host.example - - [17/May/2015:10:05:03 +0000] \"GET /[a] HTTP/1.1\" 200 7",
         ] {
             assert_eq!(leading(line).map(|time| time.0), Some(1_431_857_103_000), "{line}");
@@ -365,10 +374,11 @@ mod tests {
             "1431857103 started",
             "started at 2015-05-17 10:05:03",
             "at 3 of [17/05/2015]",
+            "at 3 of [17/May/2015]",
+            "[[[[[",
             "a b c [17/May/2015",
             "{\"a\": 1, \"b\": \"[17/May/2015:10:05:03 +0000]\"}",
             "2015-05-17 10:05:99 started",
-            "\u{65e5}\u{672c} [17/May/2015:10:05:03 +0000]",
         ] {
             assert_eq!(leading(line), None, "{line}");
         }
