@@ -25,6 +25,7 @@ mod schema;
 mod secret;
 mod shape;
 mod show;
+mod together;
 mod units;
 mod world;
 mod written;

@@ -13,6 +13,7 @@ use super::keys::{FIELD, OPTIONS};
 use super::places::Places;
 use super::raw::{self, Raw};
 use super::same::same;
+use super::together::together;
 use super::{Config, LogConfig, ModelConfig, SinkConfig, SourceConfig, units};
 use crate::detect::{Matters, Selection};
 use crate::embed::pooling::Pooling;
@@ -70,6 +71,7 @@ pub(super) fn resolve(raw: &Raw, secrets: bool, faults: &mut Faults<'_>) -> Conf
         budget: raw.alert.budget.words.clone(),
     };
     between(raw, faults);
+    together(&config, faults);
     config
 }
 

@@ -21,6 +21,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 
 use super::{Acks, Outgoing, Provenance, SinkError, Status, wire};
+pub use client::refuses;
 use client::{Context, Producer, Report, Sight};
 
 /// Parcels held at once; above it the sink takes no more, and the shards wait.

@@ -39,7 +39,7 @@ mod stop;
 use commit::Committer;
 use session::Session;
 
-pub use options::accepts;
+pub use options::{accepts, refuses};
 pub use probe::{Suspect, Unanswered, probe};
 
 /// Which topics to read and how.

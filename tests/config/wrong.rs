@@ -380,6 +380,24 @@ pub(super) const PAIRS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "[source]\ntopics = [\"a\"]\n[kafka.options]\n\"session.timeout.ms\" = 400000\n",
+        &[
+            "FILE:4: kafka.options.session.timeout.ms: is refused by librdkafka, the others being as they are: `max.poll.interval.ms`must be >= `session.timeout.ms`; correct one of them",
+        ],
+    ),
+    (
+        "[source]\ntopics = [\"a\"]\n[kafka.options]\n\"group.protocol\" = \"consumer\"\n\"session.timeout.ms\" = 10000\n",
+        &[
+            "FILE:5: kafka.options.session.timeout.ms: is refused by librdkafka, the others being as they are: `session.timeout.ms` is not supported for `group.protocol=consumer`. It is defined broker side; correct one of them",
+        ],
+    ),
+    (
+        "[source]\ntopics = [\"a\"]\n[kafka.options]\n\"delivery.timeout.ms\" = 1\n",
+        &[
+            "FILE:4: kafka.options.delivery.timeout.ms: is refused by librdkafka, the others being as they are: `message.timeout.ms` must be greater than `linger.ms`; correct one of them",
+        ],
+    ),
+    (
         "[source]\ntopics = [\"a\"]\n[kafka.options]\n\"security.protocol\" = \"sasl_ssl\"\n\"sasl.mechanism\" = \"GSSAPI\"\n",
         &[
             "FILE:5: kafka.options.sasl.mechanism: \"GSSAPI\" is not one of: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512: this build has no Kerberos; use SCRAM, or TLS with a certificate of one's own",

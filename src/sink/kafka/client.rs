@@ -14,7 +14,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::statistics::Statistics;
 
 use super::{Parcel, Settings};
@@ -111,11 +111,23 @@ impl ProducerContext for Context {
     }
 }
 
+/// What the library says of options that do not go together; none when a producer can be made of them. It is made without a
+/// broker, so that nothing is connected to, and thrown away.
+pub fn refuses(settings: &Settings) -> Option<String> {
+    // What is wrong by itself is told by others.
+    let mut config = config(settings).ok()?;
+    config.remove("bootstrap.servers").set_log_level(RDKafkaLogLevel::Emerg);
+    match config.create::<BaseProducer>() {
+        Err(KafkaError::ClientCreation(why)) => Some(why),
+        _ => None,
+    }
+}
+
 /// Makes a producer.
 pub(super) fn producer(settings: &Settings, context: Context) -> Result<Producer, SinkError> {
     config(settings)?.create_with_context(context).map_err(|error| {
         let what = redacted(&error.to_string(), &settings.options);
-        SinkError::Settings(format!("cannot make a Kafka producer: {what}; correct [sink] options"))
+        SinkError::Settings(format!("cannot make a Kafka producer: {what}; correct [kafka.options]"))
     })
 }
 

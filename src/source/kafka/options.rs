@@ -76,6 +76,18 @@ pub fn accepts(option: &str, value: &str) -> Result<(), String> {
     }
 }
 
+/// What the library says of options that do not go together; none when a consumer can be made of them. It is made without a
+/// broker, so that nothing is connected to, and thrown away.
+pub fn refuses(settings: &Settings) -> Option<String> {
+    // What is wrong by itself is told by others.
+    let mut config = config(settings).ok()?;
+    config.remove("bootstrap.servers").set_log_level(RDKafkaLogLevel::Emerg);
+    match config.create::<BaseConsumer>() {
+        Err(KafkaError::ClientCreation(why)) => Some(why),
+        _ => None,
+    }
+}
+
 /// Makes the consumer; connects in the background.
 ///
 /// # Errors
