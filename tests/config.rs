@@ -246,6 +246,22 @@ fn what_settings_point_at_is_looked_at() {
 }
 
 #[test]
+fn a_compressed_file_cannot_be_followed() {
+    let folder = Folder::new();
+    let gzip = folder.file("app.log.gz", b"\x1f\x8b\x08\x00\x00\x00\x00\x00");
+    let toml = format!(
+        "[source]\nkind = \"file\"\npaths = [{gzip:?}]\nfollow = true\n[sink]\nkind = \"stdout\"\n[admin]\nlisten = \"\"\n"
+    );
+    let file = folder.file("outlierd.toml", toml.as_bytes());
+    let said = faults(&outlierd(&[], &["validate", "-c", &file]), &file);
+    let expected = format!(
+        "FILE:3: source.paths[0]: {gzip} is compressed, which cannot be followed; set source.follow = false"
+    );
+    assert_eq!(said, [expected]);
+    assert!(outlierd(&[], &["validate", "-c", &file, "--set", "source.follow=false"]).status.success());
+}
+
+#[test]
 fn a_library_that_is_none_is_named_where_the_model_is_there() {
     let folder = Folder::new();
     let library = folder.file("libonnxruntime.so", b"no library");

@@ -3,6 +3,7 @@
 //! Each value by itself has been checked before; here are the faults that only two settings together have, or one that
 //! is needed and not there. All are said, with the place of the setting that most likely has to change.
 
+use std::collections::HashMap;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
@@ -12,7 +13,7 @@ use super::fault::{Fault, Place};
 use super::keys::{FIELD, OPTIONS};
 use super::places::Places;
 use super::raw::{self, Raw};
-use super::same::same;
+use super::same::Target;
 use super::together::together;
 use super::{Config, LogConfig, ModelConfig, SinkConfig, SourceConfig, units};
 use crate::detect::{Matters, Selection};
@@ -123,21 +124,32 @@ fn between(raw: &Raw, faults: &mut Faults<'_>) {
     }
 }
 
-/// Files that are read and written, or written by two.
+/// Files that are read and written, written by two, or read twice.
 fn files(source: &raw::Source, sink: &raw::Sink, faults: &mut Faults<'_>) {
     let alerts = (sink.kind == raw::SinkKind::File).then_some(("sink.path", &sink.path));
     let letters =
         (sink.kind != raw::SinkKind::Kafka).then_some(("sink.dead_letter_path", &sink.dead_letter_path));
     if let (Some((_, path)), Some((key, letters))) = (alerts, letters)
-        && same(path, letters)
+        && let (Some(path), Some(letters)) = (Target::of(path), Target::of(letters))
+        && path == letters
     {
         faults.say(key, "is the file of alerts, sink.path; name another, or leave it empty for none");
     }
     if source.kind != raw::SourceKind::File {
         return;
     }
+    let mut read = HashMap::new();
+    for (index, path) in source.paths.iter().enumerate() {
+        let Some(target) = Target::of(path) else { continue };
+        if let Some(before) = read.get(&target) {
+            let what = format!("is {path:?}, the same file as source.paths[{before}]; name each file once");
+            faults.say(&format!("source.paths[{index}]"), what);
+        } else {
+            read.insert(target, index);
+        }
+    }
     for (key, path) in alerts.into_iter().chain(letters) {
-        if let Some(index) = source.paths.iter().position(|read| same(read, path)) {
+        if let Some(index) = Target::of(path).and_then(|target| read.get(&target)) {
             let what = format!(
                 "is {path:?}, which source.paths[{index}] reads: outlierd would read what it wrote; name another file"
             );

@@ -1,27 +1,32 @@
 //! Whether two paths are one file, however they are written.
 //!
 //! A file that is read and written would grow by what is found in it, without end. Files are looked up and never opened:
-//! opening a pipe would wait. What is no file (a terminal, `/dev/null`, a pipe) may be named twice.
+//! opening a pipe would wait.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// Whether they are: by device and inode where both are there, else by folder and name.
-pub(super) fn same(one: &str, other: &str) -> bool {
-    if one.is_empty() || other.is_empty() {
-        return false;
-    }
-    let (one, other) = (Path::new(one), Path::new(other));
-    match (fs::metadata(one), fs::metadata(other)) {
-        (Ok(one), Ok(other)) => one.is_file() && identity(&one) == identity(&other),
-        (Err(_), Err(_)) => placed(one) == placed(other),
-        _ => false,
-    }
+/// What a path stands for, to be compared.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) enum Target {
+    /// Something that is there, by device and inode.
+    There(u64, u64),
+    /// Something that is not there yet, by folder and name.
+    New(PathBuf),
 }
 
-fn identity(about: &Metadata) -> (u64, u64) {
-    (about.dev(), about.ino())
+impl Target {
+    /// None for no path.
+    pub(super) fn of(path: &str) -> Option<Self> {
+        if path.is_empty() {
+            return None;
+        }
+        let path = Path::new(path);
+        Some(
+            fs::metadata(path).map_or_else(|_| Self::New(placed(path)), |it| Self::There(it.dev(), it.ino())),
+        )
+    }
 }
 
 /// A file that is not there yet, in its folder as the system knows that.
@@ -58,9 +63,9 @@ mod tests {
             ("new", "./new", true),
             ("new", "inner/new", false),
         ] {
-            assert_eq!(same(&path(one), &path(other)), is, "{one} {other}");
+            assert_eq!(Target::of(&path(one)) == Target::of(&path(other)), is, "{one} {other}");
         }
-        assert!(!same("/dev/null", "/dev/null") && !same("", ""));
+        assert!(Target::of("").is_none());
         fs::remove_dir_all(&folder).expect("it is ours");
     }
 }

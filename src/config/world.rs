@@ -39,8 +39,17 @@ pub(super) fn check(config: &Config, faults: &mut Faults<'_>) {
     }
     if let SourceConfig::File(settings) = &config.source {
         for (index, path) in settings.paths.iter().enumerate() {
-            if let Err(what) = readable(path) {
-                faults.say(&format!("source.paths[{index}]"), format!("{what}; correct the path"));
+            let key = format!("source.paths[{index}]");
+            match readable(path) {
+                Err(what) => faults.say(&key, format!("{what}; correct the path")),
+                Ok(()) if settings.follow && is_gzip(path) => faults.say(
+                    &key,
+                    format!(
+                        "{} is compressed, which cannot be followed; set source.follow = false",
+                        path.display()
+                    ),
+                ),
+                Ok(()) => {}
             }
         }
     }
@@ -57,6 +66,15 @@ pub(super) fn check(config: &Config, faults: &mut Faults<'_>) {
         }
     }
     kafka(config, faults);
+}
+
+/// Whether a file, which can be read, is a gzip file.
+fn is_gzip(path: &Path) -> bool {
+    let mut start = [0; 2];
+    let is_file = fs::metadata(path).is_ok_and(|about| about.is_file());
+    is_file
+        && File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok()
+        && start == [0x1f, 0x8b]
 }
 
 /// Whether a daemon like this one serves its metrics there.

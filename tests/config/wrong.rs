@@ -404,6 +404,12 @@ pub(super) const PAIRS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "[source]\nkind = \"file\"\npaths = [\"/nowhere/a\", \"/nowhere/./a\"]\n[sink]\nkind = \"stdout\"\n",
+        &[
+            "FILE:3: source.paths[1]: is \"/nowhere/./a\", the same file as source.paths[0]; name each file once",
+        ],
+    ),
+    (
         "[source]\nkind = \"file\"\npaths = [\"/nowhere/a\", \"/nowhere/b\"]\n[sink]\nkind = \"file\"\npath = \"/nowhere/./b\"\n\
          dead_letter_path = \"/nowhere/b\"\n",
         &[
