@@ -173,7 +173,9 @@ fn source(raw: &Raw, options: &[(String, String)], faults: &mut Faults<'_>) -> S
             }
             for (index, name) in raw.source.topics.iter().enumerate() {
                 let key = format!("source.topics[{index}]");
-                if !pattern::is_pattern(name) {
+                if let Some(before) = raw.source.topics[..index].iter().position(|other| other == name) {
+                    faults.say(&key, format!("is source.topics[{before}] again; name each topic once"));
+                } else if !pattern::is_pattern(name) {
                     topic(&key, name, faults);
                 } else if let Err(what) = pattern::check(name) {
                     faults.say(&key, what);

@@ -419,6 +419,10 @@ pub(super) const PAIRS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "[source]\ntopics = [\"a\", \"b\", \"a\"]\n",
+        &["FILE:2: source.topics[2]: is source.topics[0] again; name each topic once"],
+    ),
+    (
         "[source]\ntopics = [\"^(\", \"^logs-\\\\d+\", 7, \"a b\"]\n",
         &[
             "FILE:2: source.topics[0]: pattern \"^(\" is not a POSIX extended regular expression; correct it",
