@@ -141,7 +141,8 @@ fn files(source: &raw::Source, sink: &raw::Sink, faults: &mut Faults<'_>) {
     let mut read = HashMap::new();
     for (index, path) in source.paths.iter().enumerate() {
         let Some(target) = Target::of(path) else { continue };
-        if let Some(before) = read.get(&target) {
+        // By one name it is read once.
+        if let Some(before) = read.get(&target).filter(|before| source.paths[**before] != *path) {
             let what = format!("is {path:?}, the same file as source.paths[{before}]; name each file once");
             faults.say(&format!("source.paths[{index}]"), what);
         } else {
