@@ -84,7 +84,7 @@ enum Verb {
 
 const EXAMPLES: &str = "The first hour:
   outlierd demo                                            a stream with planted anomalies, and what was found
-  tail -f app.log | outlierd run --source stdin --sink stdout
+  tail -n +1 -f app.log | outlierd run --source stdin --sink stdout
   outlierd doctor -c outlierd.toml                         what is missing before it can run
   outlierd run -c outlierd.toml                            from Kafka to Kafka
   outlierd explain alerts.jsonl                            an alert for a person
@@ -95,7 +95,7 @@ of our own, 74 standard output cannot be written, 78 configuration. Each verb ha
 const RUN_EXAMPLES: &str = "Examples:
   outlierd run -c outlierd.toml
   outlierd run --set kafka.brokers=broker:9092 --set 'source.topics=[\"logs\"]'
-  tail -f app.log | outlierd run --source stdin --sink stdout
+  tail -n +1 -f app.log | outlierd run --source stdin --sink stdout
   outlierd run --source file --input access.jsonl.gz --sink stdout --set sink.format=text";
 
 const DEFAULTS_EXAMPLES: &str = "Examples:

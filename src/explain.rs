@@ -27,6 +27,8 @@ const RARE_MAX: f64 = 1e12;
 const NOUGHT: &str = "1970-01-01T00:00:00.000Z";
 /// Channels told at most.
 const CHANNELS: usize = 8;
+/// The field of a plain line, which has no other.
+const MESSAGE: &str = "/message";
 /// Characters of the event shown.
 const ORIGINAL: usize = 1_200;
 /// Fewer nats than these are nothing: about every second event has as many.
@@ -215,8 +217,12 @@ fn next(page: &mut Page, alert: &Alert) {
     page.heading("What next");
     page.pair("if something is wrong", "look at the event, and at those around it, by the commands below");
     let mut normal = "what comes often is learned by itself".to_owned();
-    if let Some(field) =
-        alert.outlierd.reasons.iter().map(|reason| &reason.field).find(|field| !field.is_empty())
+    if let Some(field) = alert
+        .outlierd
+        .reasons
+        .iter()
+        .map(|reason| &reason.field)
+        .find(|field| !field.is_empty() && *field != MESSAGE)
     {
         let field = serde_json::Value::from(printable(field));
         normal = format!("{normal}; a field that says nothing is left out by render.ignore = [{field}]");

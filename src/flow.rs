@@ -361,6 +361,18 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Empty,
+        Self::TooLarge,
+        Self::TooDeep,
+        Self::NotUtf8,
+        Self::Malformed,
+        Self::NotAnObject,
+        Self::NoFields,
+        Self::NotEmbedded,
+    ];
+
     /// A stable name for metrics and headers, such as `too_large`.
     pub fn name(self) -> &'static str {
         match self {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use outlierd::flow::Fault;
 use outlierd::metrics::catalogue::{ALL, Kind, Metric};
 
 use crate::broker::{Broker, part};
@@ -164,7 +165,12 @@ fn what_a_daemon_exposes_is_in_the_table_with_its_kind_and_labels() {
     let queues = labelled("outlierd_queue_wait_seconds_count", "queue");
     assert_eq!(queues, ["embed", "shard"].map(str::to_owned).into());
     assert_eq!(labelled("outlierd_provider_info", "provider"), ["cpu".to_owned()].into());
-    assert_eq!(labelled("outlierd_dead_letters_total", "reason"), ["malformed".to_owned()].into());
+    // Every reason stands there from the beginning, or the first burst of one would be no increase.
+    assert_eq!(
+        labelled("outlierd_dead_letters_total", "reason"),
+        Fault::ALL.map(|fault| fault.name().to_owned()).into()
+    );
+    assert_eq!(scrape.sum("outlierd_dead_letters_total"), Some(1.0));
     assert_eq!(scrape.sum("outlierd_read_batch_records_sum"), Some(601.0));
     assert_eq!(scrape.sum("outlierd_embed_texts_total"), Some(600.0));
     assert_eq!(scrape.sum("outlierd_warmup_ratio"), Some(1.0));

@@ -82,7 +82,10 @@ fn each_verb_has_a_page_of_its_own_with_examples_to_copy() {
     }
     let run = fs::read_to_string(folder.0.join("man/outlierd-run.1")).unwrap();
     if let Some(seen) = set(&run) {
-        assert!(seen.contains("tail -f app.log | outlierd run --source stdin --sink stdout\n"), "{seen}");
+        assert!(
+            seen.contains("tail -n +1 -f app.log | outlierd run --source stdin --sink stdout\n"),
+            "{seen}"
+        );
         assert!(seen.contains("--set 'source.topics=[\"logs\"]'"), "{seen}");
     }
 }

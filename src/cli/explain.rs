@@ -16,7 +16,7 @@ use crate::explain::{Style, explain};
 pub(super) const EXAMPLES: &str = "Examples:
   outlierd explain alert.json
   outlierd explain alerts.jsonl | less
-  tail -f app.log | outlierd run --source stdin --sink stdout --set sink.format=json | outlierd explain -
+  tail -n +1 -f app.log | outlierd run --source stdin --sink stdout --set sink.format=json | outlierd explain -
   kafka-console-consumer.sh --bootstrap-server broker:9092 --topic outlierd.alerts | outlierd explain -";
 
 /// A larger alert is none: the largest that can be configured has 100 MiB.
